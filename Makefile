@@ -1,0 +1,53 @@
+# Two commands do everything on a machine with Python 3.11, make and git: `make demo` and `make test`.
+
+PYTHON ?= python3.11
+SECONDS ?= 30
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+COMPILE := uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-annotate --no-header --python-version 3.11
+
+.PHONY: help setup demo test check bench lock clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+# One stamp a lock file, so that `make demo` does not install what only the tests need.
+$(VENV)/.demo: locks/demo.txt pyproject.toml setup.cfg
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) --require-hashes -r locks/demo.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: locks/dev.txt $(VENV)/.demo
+	$(INSTALL) --require-hashes -r locks/dev.txt
+	@touch $@
+
+setup: $(VENV)/.dev ## create .venv with everything in it
+
+demo: $(VENV)/.demo ## simulator, embedded PulseStream and bridge together, then the audit (SECONDS=30)
+	@$(BIN)/rxbridge demo --seconds $(SECONDS)
+
+test: check ## lint, types, layers, then every test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## lint, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## the benchmark table, and benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+lock: ## write the lock files anew (needs uv)
+	$(COMPILE) locks/build.in -o locks/build.txt
+	$(COMPILE) -c locks/build.txt pyproject.toml -o locks/base.txt
+	$(COMPILE) -c locks/base.txt --extra demo pyproject.toml locks/build.in -o locks/demo.txt
+	$(COMPILE) -c locks/demo.txt --extra dev pyproject.toml locks/build.in -o locks/dev.txt
+
+clean: ## remove .venv and everything that tools leave behind
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache benchmarks/results.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
