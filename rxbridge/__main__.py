@@ -1,0 +1,5 @@
+"""`python -m rxbridge` is `rxbridge`."""
+
+from rxbridge.cli import main
+
+main()

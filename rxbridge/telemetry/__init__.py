@@ -1,0 +1,1 @@
+"""What rxbridge tells about itself: counters and log lines."""

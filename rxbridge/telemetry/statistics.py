@@ -1,0 +1,72 @@
+"""The counters, of which every view is made.
+
+Each group is written by one thread only, so plain additions do; `Statistics` is a snapshot for readers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class FeedStatistics:
+    """What the feed half did.
+
+    Attributes:
+        connections: WebSocket connections that were opened.
+        disconnections: Connections that ended, other than by our own wish.
+        frames: Data frames received, of any kind.
+        bytes: Their payload bytes.
+        last_frame_at: When the newest was received: nanoseconds since the Unix epoch; 0 before the first.
+        rejected_products: Products that Coinbase would not take, with its reason.
+    """
+
+    connections: int = 0
+    disconnections: int = 0
+    frames: int = 0
+    bytes: int = 0
+    last_frame_at: int = 0
+    rejected_products: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(slots=True)
+class DeliveryStatistics:
+    """What the delivery half did. Events, unless the name says otherwise.
+
+    Attributes:
+        received: Made from the frames that were read.
+        ignored: Frames that make no event: acknowledgements, heartbeats, channels filtered out.
+        repeated: Frames whose event had been made before.
+        unknown: Frames of a kind that rxbridge does not know; they are among the ignored.
+        delivered: Stored by PulseStream, or found stored there already.
+        already_stored: Those among the delivered that PulseStream had already.
+        dead: Refused for good; they are in the dead letters.
+        requests: Requests sent.
+        failed_requests: Requests after which something had to be tried again.
+        throttled: Answers that said the rate limit was reached.
+        last_delivery_at: When the newest batch was settled: nanoseconds since the Unix epoch; 0 before the first.
+    """
+
+    received: int = 0
+    ignored: int = 0
+    repeated: int = 0
+    unknown: int = 0
+    delivered: int = 0
+    already_stored: int = 0
+    dead: int = 0
+    requests: int = 0
+    failed_requests: int = 0
+    throttled: int = 0
+    last_delivery_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """All counters at one moment. `waiting_frames` are in the journal and not yet acknowledged."""
+
+    feed: FeedStatistics
+    delivery: DeliveryStatistics
+    journal_bytes: int
+    waiting_frames: int
+    dropped_frames: int
+    oldest_waiting_seconds: float
