@@ -116,11 +116,13 @@ def _escape_control_characters(record: Record) -> None:
 
 
 def _redactor(secrets: tuple[str, ...]) -> Callable[[str], str]:
-    hidden = sorted({form for secret in secrets if secret for form in (secret, json.dumps(secret)[1:-1])}, key=len)
+    # As it is, as Python shows it in an exception, and either as it stands in JSON; the longest first.
+    plain = {form for secret in secrets if secret for form in (secret, repr(secret)[1:-1])}
+    hidden = sorted(plain | {json.dumps(form)[1:-1] for form in plain}, key=len, reverse=True)
 
     def redact(text: str) -> str:
-        for secret in reversed(hidden):
-            text = text.replace(secret, _HIDDEN)
+        for form in hidden:
+            text = text.replace(form, _HIDDEN)
         return text
 
     return redact
