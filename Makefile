@@ -31,7 +31,7 @@ demo: $(VENV)/.demo ## simulator, embedded PulseStream and bridge together, then
 	@$(BIN)/rxbridge demo --seconds $(SECONDS)
 
 test: check ## lint, types, layers, then every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/.dev ## lint, types, layers
 	$(BIN)/ruff check .

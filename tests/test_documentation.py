@@ -1,0 +1,69 @@
+"""The documents are true: every command, option and setting is in them, and the example file is the defaults."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from rxbridge.cli.application import app
+from rxbridge.config import SECTIONS, environment_name, load
+
+ROOT = Path(__file__).parent.parent
+APPLICATION = typer.main.get_command(app)
+assert isinstance(APPLICATION, TyperGroup)
+COMMANDS = APPLICATION.commands
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_and_option_is_documented(command: str) -> None:
+    sections = re.split(r"^## ", text("docs/commands.md"), flags=re.MULTILINE)
+    (section,) = [part for part in sections if part.startswith(f"`rxbridge {command}`")]
+
+    for parameter in COMMANDS[command].params:
+        for option in parameter.opts:
+            assert f"`{option}" in section, f"docs/commands.md does not say what {command} {option} does"
+
+
+def test_no_documented_command_is_missing() -> None:
+    documented = re.findall(r"^## `rxbridge ([a-z-]+)`", text("docs/commands.md"), flags=re.MULTILINE)
+
+    assert sorted(documented) == sorted(COMMANDS)
+
+
+def test_the_readme_names_every_command() -> None:
+    for name in COMMANDS:
+        assert f"rxbridge {name}" in text("README.md")
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.table)
+def test_every_setting_is_documented(section: type) -> None:
+    document = text("docs/configuration.md")
+    for field in section.model_fields:
+        row = f"| `{field}` |"
+        variable = f"`{environment_name(section, field)}`"
+        assert any(row in line and variable in line for line in document.splitlines()), f"{section.table}.{field}"
+
+
+def test_the_example_file_holds_every_setting_with_its_default() -> None:
+    example = text("rxbridge.example.toml")
+    tables = tomllib.loads(example)
+    values, defaults = load(ROOT / "rxbridge.example.toml", {}, {}), load(Path("/dev/null"), {}, {})
+
+    assert values.shown() == defaults.shown()
+    for section in SECTIONS:
+        for field in section.model_fields:
+            written = field in tables[section.table] or re.search(rf"^# {field} = ", example, flags=re.MULTILINE)
+            assert written, f"{section.table}.{field} is not in rxbridge.example.toml"
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
