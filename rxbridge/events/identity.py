@@ -1,0 +1,52 @@
+"""Event ids: stable, unique, and such that PulseStream takes them.
+
+PulseStream knows a repeat by its id, so an id must depend on nothing but the frame: a replay of the journal makes the
+same ids again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+
+from rxbridge.events.cleaning import whole
+from rxbridge.messages import Frame, Match, Ticker
+
+UNKNOWN_PRODUCT = "UNKNOWN"
+"""Stands for the product of a message that names none."""
+
+_NAMESPACE = uuid.UUID("3f0c8f5e-6d0e-4a53-9a52-6d1f7b0e2c94")
+
+# What ends in "-match" is left out, lest the ticker of one product take the id of another's trade.
+_ORDINARY_PRODUCT = re.compile(r"[A-Za-z0-9._-]{1,40}(?<!-match)").fullmatch
+
+
+def event_id(message: Ticker | Match) -> str:
+    """The id of the message's event: at most 100 characters of printable ASCII.
+
+    `coinbase-{product}-{trade_id}` for a ticker, `coinbase-{product}-match-{trade_id}` for a match, last or not. A
+    message without a usable trade id (a positive integer of at most 64 bits) has a UUID in its place, which depends
+    on the frame's bytes, time of receipt, connection and index: a replay gives the same id, while the same bytes
+    received twice give two. A product id that is not one to forty letters, digits, dots, hyphens and underscores is
+    shortened, with a digest.
+    """
+    kind = "match-" if isinstance(message, Match) else ""
+    trade_id = whole(message.trade_id, minimum=1)
+    return f"coinbase-{_product_key(message.product_id)}-{kind}{trade_id or _frame_id(message.frame)}"
+
+
+def _product_key(product_id: str | None) -> str:
+    """What stands for the product: itself, unless it is odd; then a part of it, and a digest."""
+    if not product_id:
+        return UNKNOWN_PRODUCT
+    if _ORDINARY_PRODUCT(product_id):
+        return product_id
+    digest = hashlib.sha256(product_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return re.sub(r"[^A-Za-z0-9._-]", "_", product_id[:20]) + "~" + digest[:20]
+
+
+def _frame_id(frame: Frame) -> uuid.UUID:
+    return uuid.uuid5(
+        _NAMESPACE, f"{frame.received_at}/{frame.connection}/{frame.index}/" + frame.data.decode("latin-1")
+    )

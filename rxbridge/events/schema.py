@@ -1,0 +1,161 @@
+"""One PulseStream record, field by field as its ingestion API takes it, and its encoded form.
+
+The field names and their order are those of PulseStream's `EventIngestionRequest`; docs/events.md says what each one
+holds. Of `metrics` the server stores only the first two fields, so the prices stand in `payload` too.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from rxbridge import __version__
+
+
+class Source(msgspec.Struct, frozen=True, gc=False):
+    """Where the event comes from. At most 100, 500, 10, 20 and 50 characters."""
+
+    service: str
+    endpoint: str
+    method: str
+    version: str
+    environment: str
+
+
+class Tags(msgspec.Struct, frozen=True, gc=False):
+    """Text by which PulseStream can filter."""
+
+    product_id: str
+    source: str
+    channel: str
+
+
+class Context(msgspec.Struct, frozen=True, gc=False):
+    """`request_id` is the event id again; the server takes at most 255 characters."""
+
+    request_id: str
+    tags: Tags
+
+
+class TickerMetrics(msgspec.Struct, frozen=True, gc=False):
+    """The server demands the first two; a socket has neither."""
+
+    response_time_ms: float
+    status_code: int
+    price: float
+    volume_24h: float
+    spread: float
+
+
+class MatchMetrics(msgspec.Struct, frozen=True, gc=False):
+    """The server demands the first two; a socket has neither."""
+
+    response_time_ms: float
+    status_code: int
+    price: float
+    size: float
+
+
+class TickerPayload(msgspec.Struct, frozen=True, gc=False):
+    """What a ticker says; `side` is the taker's.
+
+    Attributes:
+        raw_ticker: The ticker as received, byte for byte, unless `invalid_fields` names it.
+        invalid_fields: Wire fields that were replaced, because they were missing or of no use; absent if none were.
+    """
+
+    product_id: str
+    price: float
+    volume_24h: float
+    last_trade_id: int | None
+    best_bid: float
+    best_ask: float
+    spread: float
+    low_24h: float
+    high_24h: float
+    open_24h: float
+    last_size: float
+    side: str | None
+    sequence: int | None
+    raw_ticker: Raw
+    invalid_fields: tuple[str, ...] | UnsetType = UNSET
+
+
+class MatchPayload(msgspec.Struct, frozen=True, gc=False):
+    """What a match says; `side`, as on the wire, is the maker's, and `taker_side` the other one.
+
+    Attributes:
+        value: Price times size, in the quote currency.
+        raw_match: The match as received, byte for byte, unless `invalid_fields` names it.
+        invalid_fields: Wire fields that were replaced, because they were missing or of no use; absent if none were.
+    """
+
+    product_id: str
+    price: float
+    size: float
+    value: float
+    trade_id: int | None
+    side: str | None
+    taker_side: str | None
+    sequence: int | None
+    time: str | None
+    maker_order_id: str | None
+    taker_order_id: str | None
+    raw_match: Raw
+    invalid_fields: tuple[str, ...] | UnsetType = UNSET
+
+
+class Metadata(msgspec.Struct, frozen=True, gc=False):
+    """About the bridge. `processed_at` is naive UTC, and all that differs when the same frame is mapped again."""
+
+    processed_at: datetime
+    source_system: str = "coinbase-websocket-bridge"
+    bridge_version: str = __version__
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One PulseStream record. `timestamp` is naive UTC, as the server demands."""
+
+    event_type: str = "custom_event"
+    severity: str = "info"
+    event_id: str
+    title: str
+    message: str
+    source: Source
+    context: Context
+    metrics: TickerMetrics | MatchMetrics
+    payload: TickerPayload | MatchPayload
+    metadata: Metadata
+    timestamp: datetime
+
+
+class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event ready to be joined into a batch, with what log lines and the audit need of it.
+
+    Attributes:
+        event_id: Its id.
+        title: Its title.
+        price: Its price, in the quote currency.
+        offset: The journal offset that is done once the event is delivered.
+        timestamp: The event time, naive UTC, by which PulseStream finds it.
+        body: Its JSON.
+    """
+
+    event_id: str
+    title: str
+    price: float
+    offset: int
+    timestamp: datetime
+    body: bytes
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(event: Event, offset: int) -> EncodedEvent:
+    """The event as JSON; `offset` is the journal offset that is done once it is delivered."""
+    return EncodedEvent(
+        event.event_id, event.title, event.payload.price, offset, event.timestamp, _ENCODER.encode(event)
+    )

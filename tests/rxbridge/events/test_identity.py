@@ -1,0 +1,95 @@
+"""Event ids: PulseStream knows a repeat by them alone."""
+
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from rxbridge.events import event_id
+from rxbridge.messages import Frame, LastMatch, Match, Ticker
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def test_a_ticker_is_known_by_product_and_trade() -> None:
+    assert event_id(Ticker(product_id="BTC-USD", trade_id=5)) == "coinbase-BTC-USD-5"
+
+
+@pytest.mark.parametrize("kind", [Match, LastMatch])
+def test_a_trade_is_another_event_than_its_ticker(kind: type[Match]) -> None:
+    assert event_id(kind(product_id="BTC-USD", trade_id=5)) == "coinbase-BTC-USD-match-5"
+
+
+@pytest.mark.parametrize("trade_id", [None, 0, -5, "", "five", 2**63])
+@pytest.mark.parametrize("kind", [Ticker, Match])
+def test_without_a_trade_id_it_is_known_by_its_frame(
+    frame: Callable[..., Frame], kind: type[Ticker] | type[Match], trade_id: Any
+) -> None:
+    source = frame(b"the same bytes")
+
+    def identity(frame: Frame) -> str:
+        return event_id(kind(product_id="BTC-USD", trade_id=trade_id, frame=frame))
+
+    prefix = "coinbase-BTC-USD-" if kind is Ticker else "coinbase-BTC-USD-match-"
+    assert identity(source).startswith(prefix)
+    assert str(uuid.UUID(identity(source).removeprefix(prefix))) == identity(source).removeprefix(prefix)
+    assert identity(frame(b"the same bytes", offset=99)) == identity(source)
+    others = [
+        frame(b"other bytes"),
+        frame(b"the same bytes", index=3),
+        frame(b"the same bytes", connection=5),
+        frame(b"the same bytes", received_at=5),
+    ]
+    assert len({identity(other) for other in [source, *others]}) == 5
+
+
+def test_the_id_of_a_frame_is_the_same_in_every_release(frame: Callable[..., Frame], match: Mapping[str, Any]) -> None:
+    source = frame({**match, "trade_id": None})
+
+    assert event_id(Match(product_id="BTC-USD", frame=source)) == (
+        "coinbase-BTC-USD-match-4e4b0b59-4822-5dc1-9873-80a91be43712"
+    )
+
+
+def test_the_id_of_an_odd_product_is_the_same_in_every_release() -> None:
+    assert event_id(Ticker(product_id="Ärger/\0" * 50, trade_id=5)) == (
+        "coinbase-_rger___rger___rger_~ea44537b72f1db54d1b2-5"
+    )
+
+
+@pytest.mark.parametrize("product", ["BTC-USD-match", "x" * 41, "A B", "A\nB", "A~B", "Ä", "a\0b", "a\ud800b"])
+def test_an_odd_product_is_told_by_a_digest(product: str) -> None:
+    identity = event_id(Ticker(product_id=product, trade_id=5))
+
+    assert re.fullmatch(r"coinbase-[A-Za-z0-9._-]{1,20}~[0-9a-f]{20}-5", identity)
+
+
+products = st.text() | st.from_regex(r"[A-Za-z0-9._-]{1,45}", fullmatch=True) | st.just("A-match") | st.none()
+messages = st.tuples(st.sampled_from([Ticker, Match]), products, st.integers(1, 9))
+
+
+@unhurried
+@given(
+    st.sampled_from([Ticker, Match, LastMatch]), products | st.text(min_size=500), st.integers() | st.text() | st.none()
+)
+def test_pulsestream_takes_every_id(kind: type[Ticker] | type[Match], product: str | None, trade_id: Any) -> None:
+    identity = event_id(kind(product_id=product, trade_id=trade_id))
+
+    assert re.fullmatch(r"coinbase-[!-~]{1,91}", identity)
+
+
+@unhurried
+@given(messages, messages)
+def test_two_trades_never_share_an_id(
+    one: tuple[type[Ticker], str | None, int], other: tuple[type[Ticker], str | None, int]
+) -> None:
+    assume(one != other)
+    assume({one[1], other[1]} - {None, "", "UNKNOWN"})
+
+    first, second = (event_id(kind(product_id=product, trade_id=trade)) for kind, product, trade in (one, other))
+
+    assert first != second

@@ -1,0 +1,50 @@
+"""The mapping against what Coinbase really sent."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from rxbridge.coinbase.exchange import decode
+from rxbridge.events import EncodedEvent, encode, event_id, to_event
+from rxbridge.messages import Frame, LastMatch, Match, Ticker, Unknown
+
+
+def test_every_recorded_frame_is_a_message(recorded_frames: list[Frame]) -> None:
+    messages = [message for frame in recorded_frames for message in decode(frame)]
+
+    kinds = Counter(type(message).__name__ for message in messages)
+    unknown = Counter(message.type for message in messages if isinstance(message, Unknown))
+
+    assert kinds == {"Ticker": 45, "Match": 35, "LastMatch": 10, "Subscriptions": 3, "Unknown": 5813}
+    assert unknown == {"l2update": 5803, "snapshot": 10}
+
+
+def test_every_recorded_ticker_and_trade_is_an_event_without_a_flaw(
+    recorded_frames: list[Frame], accepted: Callable[[EncodedEvent, Frame], dict[str, Any]]
+) -> None:
+    tickers = list[dict[str, Any]]()
+    trades = list[dict[str, Any]]()
+    for frame in recorded_frames:
+        (message,) = decode(frame)
+        if isinstance(message, (Ticker, Match)):
+            encoded = encode(to_event(message), frame.offset)
+            assert frame.data in encoded.body
+            (tickers if isinstance(message, Ticker) else trades).append(accepted(encoded, frame))
+
+    assert (len(tickers), len(trades)) == (45, 45)
+    assert all("invalid_fields" not in event["payload"] for event in tickers + trades)
+    assert len({event["event_id"] for event in tickers + trades}) == 90
+    for event in tickers:
+        raw = event["payload"]["raw_ticker"]
+        assert event["event_id"] == f"coinbase-{raw['product_id']}-{raw['trade_id']}"
+        assert event["timestamp"].rstrip("0") == raw["time"].rstrip("Z").rstrip("0")
+    for event in trades:
+        raw = event["payload"]["raw_match"]
+        assert event["event_id"] == f"coinbase-{raw['product_id']}-match-{raw['trade_id']}"
+
+
+def test_a_recorded_last_match_has_the_id_that_the_match_would_have(recorded_frames: list[Frame]) -> None:
+    for frame in recorded_frames:
+        (message,) = decode(frame)
+        if isinstance(message, LastMatch):
+            assert event_id(message) == event_id(Match(product_id=message.product_id, trade_id=message.trade_id))
