@@ -1,0 +1,13 @@
+"""A server on loopback that speaks Coinbase's Exchange protocol: live markets that are made up, or a recording."""
+
+from rxbridge.errors import MissingExtra
+
+try:
+    from rxbridge.simulator.session import SimulatorStatistics
+    from rxbridge.simulator.simulator import Simulator, SimulatorOptions, serve
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "websockets":
+        raise
+    raise MissingExtra("websockets", "demo") from error
+
+__all__ = ["Simulator", "SimulatorOptions", "SimulatorStatistics", "serve"]

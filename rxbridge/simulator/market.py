@@ -1,0 +1,203 @@
+"""One product's market: a random walk, orders that hit it, and the trades that come of them.
+
+Nothing here knows of sockets or clocks. The same product, seed and times give the same market, to the last digit.
+"""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from rxbridge.simulator.day import Day
+from rxbridge.simulator.products import SIZE_DECIMALS, Product
+
+Side: TypeAlias = Literal["buy", "sell"]
+
+VOLATILITY = 2e-5
+"""The standard deviation of the logarithmic price change from one order to the next."""
+
+SMALLEST_PRICE = 4
+"""In price steps: below this a spread has no room, so the walk is turned back."""
+
+TYPICAL_NOTIONAL = 50.0
+"""The median of what a trade is worth, in the quote currency."""
+
+NOTIONAL_SPREAD = 2.0
+"""The standard deviation of its logarithm: most trades are small, a few are large."""
+
+INTERVAL_NOTIONAL = 2_000_000.0
+"""What was traded on average in five minutes before the market opened, in the quote currency."""
+
+SWEEP_PROBABILITY = 0.25
+"""How likely it is that an order, having matched one resting order, goes on to match the next."""
+
+LONGEST_SWEEP = 12
+
+DAYS_A_MONTH = 30
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False):
+    """One match of a taker's order with a maker's.
+
+    Attributes:
+        trade_id: One more than that of the product's previous trade.
+        sequence: Rises within the product, with holes: messages that nobody sees here have the numbers between.
+        time_ns: Nanoseconds since the Unix epoch, in whole microseconds. All trades of one taker's order share it.
+        price: In price steps.
+        size: In size units.
+        taker_side: What the taker did; the maker did the opposite.
+        maker_order_id: A UUID.
+        taker_order_id: Likewise; shared by all trades of one taker's order.
+    """
+
+    trade_id: int
+    sequence: int
+    time_ns: int
+    price: int
+    size: int
+    taker_side: Side
+    maker_order_id: str
+    taker_order_id: str
+
+
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """A trade and the state of its market right after it: what a ticker says.
+
+    Always `best_bid <= trade.price <= best_ask`, and `low_24h <= trade.price <= high_24h`. Prices are in price steps,
+    sizes and volumes in size units.
+    """
+
+    trade: Trade
+    best_bid: int
+    best_bid_size: int
+    best_ask: int
+    best_ask_size: int
+    open_24h: int
+    high_24h: int
+    low_24h: int
+    volume_24h: int
+    volume_30d: int
+
+
+class Market:
+    """The market of one product. It opens with one trade, so there is always a last one."""
+
+    def __init__(self, product: Product, *, seed: int, start_ns: int, trades_kept: int = 100_000) -> None:
+        """Open the market.
+
+        Args:
+            product: What is traded.
+            seed: Markets of the same product and seed are the same; those of different products are independent.
+            start_ns: When it opens: nanoseconds since the Unix epoch.
+            trades_kept: How many of the newest trades `page` can look back on.
+        """
+        self.product = product
+        self._random = Random(f"{seed} {product.product_id}")  # noqa: S311  (a market, not a secret)
+        self._middle = product.reference_price * math.exp(self._random.gauss(0.0, 0.02))
+        self._units_a_notional = 10.0 ** (product.price_decimals + SIZE_DECIMALS)
+        self._day = Day(
+            self._random,
+            max(SMALLEST_PRICE, round(self._middle)),
+            INTERVAL_NOTIONAL * self._units_a_notional / self._middle,
+            start_ns,
+        )
+        self._volume_before = round((DAYS_A_MONTH - 1) * self._day.volume * self._random.uniform(0.5, 1.5))
+        self.sequence = self._random.randrange(100_000_000, 100_000_000_000)
+        self._first_id = self._random.randrange(10_000_000, 1_000_000_000)
+        self._next_id = self._first_id
+        self._time_ns = start_ns
+        self._trades_kept = trades_kept
+        self._kept: dict[int, Trade] = {}
+        self.latest = self.order(start_ns, at_most=1)[0]
+
+    @property
+    def trade_ids(self) -> range:
+        """The ids of all trades that were ever made, without a hole."""
+        return range(self._first_id, self._next_id)
+
+    def order(self, time_ns: int, *, at_most: int = LONGEST_SWEEP) -> list[Tick]:
+        """Let a taker's order come in at `time_ns`, and return the trades that it causes: 1 to `at_most`.
+
+        A time before that of the last order counts as that time.
+        """
+        random = self._random
+        self._time_ns = max(self._time_ns, time_ns - time_ns % 1000)
+        self._middle = max(float(SMALLEST_PRICE), self._middle * math.exp(random.gauss(0.0, VOLATILITY)))
+        bid, ask = self._quotes()
+        side: Side = "buy" if random.random() < 0.5 else "sell"  # noqa: PLR2004  (a coin)
+        taker_order_id = self._order_id()
+        self.sequence += random.randint(2, 60)
+        ticks: list[Tick] = []
+        while True:
+            price = ask if side == "buy" else bid
+            ticks.append(self._match(side, price, taker_order_id, bid, ask))
+            if len(ticks) >= at_most or random.random() >= SWEEP_PROBABILITY:
+                break
+            step = int(random.expovariate(1.0))
+            if side == "buy":
+                ask += step
+            else:
+                bid = max(1, bid - step)
+            self.sequence += 2
+        self.latest = ticks[-1]
+        return ticks
+
+    def page(self, *, limit: int, before: int | None = None, after: int | None = None) -> list[Trade]:
+        """The newest kept trades, newest first, `limit` at most.
+
+        Args:
+            limit: How many at most.
+            before: Only trades with an id above this one. The word means newer, as in Coinbase's pagination.
+            after: Only trades with an id below this one, that is, older.
+        """
+        newest = self._next_id - 1
+        last = newest if after is None else min(newest, after - 1)
+        first = max(self._next_id - len(self._kept), last - limit + 1)
+        if before is not None:
+            first = max(first, before + 1)
+        return [self._kept[trade_id] for trade_id in range(last, first - 1, -1)]
+
+    def _quotes(self) -> tuple[int, int]:
+        """The best bid and ask: one step apart half of the time, else some millionths of the price."""
+        spread = 1 + int(self._random.choice((0.0, 1e-5)) * self._random.expovariate(1.0) * self._middle)
+        bid = max(1, math.floor(self._middle - spread / 2))
+        return bid, bid + spread
+
+    def _match(self, side: Side, price: int, taker_order_id: str, bid: int, ask: int) -> Tick:
+        trade = Trade(
+            trade_id=self._next_id,
+            sequence=self.sequence,
+            time_ns=self._time_ns,
+            price=price,
+            size=self._size(price),
+            taker_side=side,
+            maker_order_id=self._order_id(),
+            taker_order_id=taker_order_id,
+        )
+        self._next_id += 1
+        self._kept[trade.trade_id] = trade
+        self._kept.pop(trade.trade_id - self._trades_kept, None)
+        self._day.add(price, trade.size, self._time_ns)
+        return Tick(
+            trade=trade,
+            best_bid=bid,
+            best_bid_size=self._size(bid),
+            best_ask=ask,
+            best_ask_size=self._size(ask),
+            open_24h=self._day.open,
+            high_24h=self._day.high,
+            low_24h=self._day.low,
+            volume_24h=self._day.volume,
+            volume_30d=self._day.volume + self._volume_before,
+        )
+
+    def _size(self, price: int) -> int:
+        notional = TYPICAL_NOTIONAL * math.exp(self._random.gauss(0.0, NOTIONAL_SPREAD))
+        return max(1, int(notional * self._units_a_notional / price))
+
+    def _order_id(self) -> str:
+        return str(UUID(int=self._random.getrandbits(128), version=4))

@@ -1,0 +1,192 @@
+"""The feed of a recording: what was received once, served again byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+from websockets.exceptions import ConnectionClosed
+
+from rxbridge.errors import ConfigError
+from rxbridge.simulator.protocol import Subscription
+from rxbridge.simulator.session import Feed, Session
+
+CHANNEL_OF_TYPE = {
+    "ticker": "ticker",
+    "match": "matches",
+    "last_match": "matches",
+    "heartbeat": "heartbeat",
+    "snapshot": "level2_50",
+    "l2update": "level2_50",
+}
+"""Which channel brings a frame, by its type. Frames of other types are not served: among them the recorded
+acknowledgements, which answer somebody else's subscribe."""
+
+CHANNELS = {
+    "ticker": "ticker",
+    "matches": "matches",
+    "heartbeat": "heartbeat",
+    "level2": "level2_50",
+    "level2_batch": "level2_50",
+}
+"""The feed acknowledges `level2_batch` by this name. A recording cannot tell which of the two book channels it was
+made of, since they send the same frames, so they are one here."""
+
+FRAMES_AT_A_STRETCH = 64
+"""After so many frames without a wait, the event loop gets a turn."""
+
+SHORTEST_SLEEP_SECONDS = 0.001
+
+
+class TimedFrame(Protocol):
+    """A frame, and when it was received, in nanoseconds since the Unix epoch."""
+
+    @property
+    def received_at(self) -> int:
+        """When."""
+        ...
+
+    @property
+    def data(self) -> bytes:
+        """The frame."""
+        ...
+
+
+class _Head(msgspec.Struct):
+    type: str = ""
+    product_id: str = ""
+    channel: str = ""
+    sequence_num: int | None = None
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
+class ReplayFeed(Feed):
+    """Plays the recording to each connection from its start.
+
+    More exactly, to each subscription: a client that spreads what it wants over several subscribes gets all of it, and
+    not less the faster the recording is played. What is subscribed already is not played again; what was unsubscribed
+    is. After the last frame there is silence.
+    """
+
+    def __init__(self, recording: Callable[[], Iterable[TimedFrame]], *, speed: float) -> None:
+        """Read the recording through once, to know what it offers.
+
+        Args:
+            recording: Opens the recording: each call gives its frames from the start.
+            speed: How many times faster than they were received the frames are sent; infinity for as fast as the
+                client reads.
+
+        Raises:
+            ConfigError: The recording speaks another protocol, or there is nothing in it to serve.
+        """
+        self._recording = recording
+        self._speed = speed
+        self._first_received_at, self.products = _survey(recording())
+        self.channels = CHANNELS
+        self.markets = {}
+        self._playing: dict[tuple[Session, Subscription], asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def run(self) -> None:
+        """Wait until cancelled, or until a playback fails."""
+        try:
+            await self._failed.wait()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def greeting(self, subscriptions: Sequence[Subscription]) -> list[tuple[str, bytes]]:
+        """Nothing: the recording has greetings of its own."""
+        del subscriptions
+        return []
+
+    def attach(self, session: Session, subscriptions: Sequence[Subscription]) -> None:
+        """Play the recording for those of the subscriptions that are new."""
+        new = {subscription for subscription in subscriptions if (session, subscription) not in self._playing}
+        if not new:
+            return
+        task = asyncio.create_task(self._play(session, new))
+        self._tasks.add(task)
+        task.add_done_callback(self._played)
+        self._playing.update(dict.fromkeys(((session, subscription) for subscription in new), task))
+
+    def detach(self, session: Session, subscriptions: Sequence[Subscription]) -> None:
+        """Play on without these."""
+        for subscription in subscriptions:
+            del self._playing[session, subscription]
+
+    def _played(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error
+            self._failed.set()
+
+    async def _play(self, session: Session, wanted: set[Subscription]) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        player = asyncio.current_task()
+        frames = iter(self._recording())
+        try:
+            for number, frame in enumerate(frames):
+                if number % FRAMES_AT_A_STRETCH == 0:
+                    await asyncio.sleep(0)
+                kind, subscription = _classify(frame.data)
+                if subscription not in wanted:
+                    continue
+                recorded_seconds = (frame.received_at - self._first_received_at) / 1_000_000_000
+                wait = started + recorded_seconds / self._speed - loop.time()
+                if wait >= SHORTEST_SLEEP_SECONDS:
+                    await asyncio.sleep(wait)
+                if self._playing.get((session, subscription)) is player:
+                    await session.send(kind, frame.data)
+        except ConnectionClosed:
+            pass
+        finally:
+            if isinstance(frames, Generator):
+                frames.close()
+
+
+def _classify(data: bytes) -> tuple[str, Subscription]:
+    """The type of a frame and what must be subscribed to for it: a channel without a name where nothing brings it."""
+    try:
+        head = _decode_head(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "", ("", "")
+    return head.type, (CHANNEL_OF_TYPE.get(head.type, ""), head.product_id)
+
+
+def _survey(frames: Iterable[TimedFrame]) -> tuple[int, frozenset[str]]:
+    """When the first frame was received, and the products of which there are frames to serve."""
+    first_received_at: int | None = None
+    products: set[str] = set()
+    for frame in frames:
+        if first_received_at is None:
+            first_received_at = frame.received_at
+        _, (channel, product_id) = _classify(frame.data)
+        if channel:
+            products.add(product_id)
+        elif not products and _speaks_advanced_trade(frame.data):
+            raise ConfigError(
+                "recording",
+                "it speaks Coinbase's Advanced Trade protocol",
+                "The simulator serves recordings of the Exchange feed only",
+            )
+    if first_received_at is None or not products:
+        raise ConfigError("recording", "there is no frame of Coinbase's Exchange feed in it")
+    return first_received_at, frozenset(products)
+
+
+def _speaks_advanced_trade(data: bytes) -> bool:
+    try:
+        head = _decode_head(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return bool(head.channel) and head.sequence_num is not None

@@ -1,0 +1,199 @@
+"""The server: connections that subscribe to a feed, and REST on the same port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from random import Random
+
+import msgspec
+from loguru import logger
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+from websockets.http11 import Request as HttpRequest
+from websockets.http11 import Response
+
+from rxbridge.errors import ConfigError
+from rxbridge.simulator import rest
+from rxbridge.simulator.protocol import Refusal, parse, shuffled
+from rxbridge.simulator.session import Feed, Session, SimulatorStatistics
+
+HOST = "127.0.0.1"
+"""Loopback only: this is no server for strangers."""
+
+OPEN_TIMEOUT_SECONDS = 2.0
+CLOSE_TIMEOUT_SECONDS = 1.0
+"""How long a client may take to answer a close before its connection is cut."""
+
+
+class ExchangeServer:
+    """Speaks Coinbase's Exchange protocol with any number of clients."""
+
+    def __init__(
+        self, feed: Feed, *, port: int, seed: int, subscribe_deadline_seconds: float, backlog_limit_bytes: int
+    ) -> None:
+        """Prepare a server; `run` opens the port.
+
+        Args:
+            feed: Where the frames come from.
+            port: The TCP port on loopback; 0 for any that is free.
+            seed: Makes what Coinbase leaves to chance: the order of acknowledgements and of first frames.
+            subscribe_deadline_seconds: How long a client may take to subscribe to something.
+            backlog_limit_bytes: How much may wait for a client that reads too slowly.
+        """
+        self.statistics = SimulatorStatistics()
+        self._feed = feed
+        self._port = port
+        self._random = Random(f"{seed} server")  # noqa: S311  (a shuffle, not a secret)
+        self._subscribe_deadline_seconds = subscribe_deadline_seconds
+        self._backlog_limit_bytes = backlog_limit_bytes
+        self._sessions: set[Session] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def run(self, stop: asyncio.Event, listening: Callable[[int], None]) -> None:
+        """Serve until `stop` is set, then close every connection with code 1001.
+
+        Args:
+            stop: Ends it.
+            listening: Called with the port, once clients can connect.
+
+        Raises:
+            ConfigError: The port cannot be listened on.
+        """
+        try:
+            server = await serve(
+                self._converse,
+                HOST,
+                self._port,
+                process_request=self._answer_http,
+                open_timeout=OPEN_TIMEOUT_SECONDS,
+                close_timeout=CLOSE_TIMEOUT_SECONDS,
+                # Coinbase's heartbeats are messages; and a client that is slow to read is slow to answer a ping.
+                ping_interval=None,
+            )
+        except OSError as error:
+            raise ConfigError("port", f"{self._port} cannot be listened on: {error.strerror or error}") from error
+        try:
+            listening(next(iter(server.sockets)).getsockname()[1])
+            await self._feed_until(stop)
+        finally:
+            server.close(close_connections=False)
+            await self.disconnect_all(CloseCode.GOING_AWAY, "")
+            await server.wait_closed()
+            await asyncio.gather(*self._closing)
+
+    async def disconnect_all(self, code: int | None, reason: str) -> int:
+        """Close all connections, with a close frame or, if `code` is None, without one; returns how many."""
+        connections = [session.connection for session in self._sessions]
+        if code is None:
+            for connection in connections:
+                connection.transport.abort()
+        else:
+            await asyncio.gather(*(_close(connection, code, reason) for connection in connections))
+        await asyncio.gather(*(connection.wait_closed() for connection in connections))
+        return len(connections)
+
+    async def _feed_until(self, stop: asyncio.Event) -> None:
+        feeding = asyncio.create_task(self._feed.run())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((feeding, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if feeding.done():
+                feeding.result()
+        finally:
+            feeding.cancel()
+            stopping.cancel()
+            await asyncio.wait((feeding, stopping))
+
+    async def _converse(self, connection: ServerConnection) -> None:
+        session = Session(
+            connection,
+            self.statistics,
+            backlog_limit_bytes=self._backlog_limit_bytes,
+            too_slow=self._give_up_slow,
+        )
+        self.statistics.connections += 1
+        self._sessions.add(session)
+        loop = asyncio.get_running_loop()
+        deadline = loop.call_later(self._subscribe_deadline_seconds, self._give_up_silent, session)
+        try:
+            with contextlib.suppress(ConnectionClosed):
+                async for message in connection:
+                    if self._obey(session, message):
+                        deadline.cancel()
+        finally:
+            deadline.cancel()
+            self._sessions.discard(session)
+            self._feed.detach(session, list(session.subscriptions))
+
+    def _obey(self, session: Session, message: str | bytes) -> bool:
+        """Do what a client asks for; whether that was to subscribe to something."""
+        request = parse(message, channels=self._feed.channels, products=self._feed.products)
+        if isinstance(request, Refusal):
+            session.push("error", msgspec.json.encode(request))
+            return False
+        if request.action == "unsubscribe":
+            self._feed.detach(session, session.subscriptions.remove(request))
+            session.push("subscriptions", session.subscriptions.acknowledgement(self._random))
+            return False
+        asked = session.subscriptions.add(request)
+        frames = shuffled(self._feed.greeting(asked), self._random)
+        # Coinbase's data does not wait for its acknowledgement.
+        frames.insert(
+            self._random.randint(0, len(frames)),
+            ("subscriptions", session.subscriptions.acknowledgement(self._random)),
+        )
+        for kind, frame in frames:
+            session.push(kind, frame)
+        self._feed.attach(session, asked)
+        return True
+
+    def _give_up_slow(self, session: Session) -> None:
+        self.statistics.slow_clients += 1
+        logger.warning("simulator: a client reads too slowly, more than {} bytes wait", self._backlog_limit_bytes)
+        self._give_up(session, "ErrSlowConsume")
+
+    def _give_up_silent(self, session: Session) -> None:
+        self.statistics.silent_clients += 1
+        self._give_up(session, f"no subscribe within {self._subscribe_deadline_seconds:g} s")
+
+    def _give_up(self, session: Session, reason: str) -> None:
+        closing = asyncio.create_task(_close(session.connection, CloseCode.POLICY_VIOLATION, reason))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    def _answer_http(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
+        del connection
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return None
+        answer = (
+            rest.answer(request.path, products=self._feed.products, markets=self._feed.markets, now_ns=time.time_ns())
+            if request.method == "GET"
+            else rest.Answer(HTTPStatus.METHOD_NOT_ALLOWED, b'{"message":"MethodNotAllowed"}', {"Allow": "GET"})
+        )
+        headers = Headers(
+            {
+                "Content-Type": "application/json; charset=utf-8",
+                "Content-Length": str(len(answer.body)),
+                "Connection": "close",
+                **answer.headers,
+            }
+        )
+        return Response(answer.status, HTTPStatus(answer.status).phrase, headers, answer.body)
+
+
+async def _close(connection: ServerConnection, code: int, reason: str) -> None:
+    """Close a connection; cut it if that takes too long.
+
+    The library's own time-out only begins when the close frame is on its way: it waits without end where a client that
+    does not read holds up what is to be sent before.
+    """
+    try:
+        await asyncio.wait_for(connection.close(code, reason), CLOSE_TIMEOUT_SECONDS)
+    except TimeoutError:
+        connection.transport.abort()

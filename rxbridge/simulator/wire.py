@@ -1,0 +1,166 @@
+"""Trades and market states as the frames, and the REST records, that Coinbase would send.
+
+Field names and their order are those of frames received from wss://ws-feed.exchange.coinbase.com and of answers of
+https://api.exchange.coinbase.com in 2021 and 2026. A quirk worth keeping: on the wire a price ends with its last
+digit that is not 0 (`102861.5`), but the best bid and ask have all decimals of the product (`102861.50`), sizes at the
+best prices and volumes have eight, and REST gives eight to every number.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from rxbridge.simulator.market import Market, Side, Tick, Trade
+from rxbridge.simulator.products import SIZE_DECIMALS, Product
+
+MatchKind: TypeAlias = Literal["match", "last_match"]
+
+MAKER_SIDE: dict[Side, Side] = {"buy": "sell", "sell": "buy"}
+"""What the maker did, by what the taker did."""
+
+
+class _Ticker(msgspec.Struct, tag="ticker", gc=False):
+    sequence: int
+    product_id: str
+    price: str
+    open_24h: str
+    volume_24h: str
+    low_24h: str
+    high_24h: str
+    volume_30d: str
+    best_bid: str
+    best_bid_size: str
+    best_ask: str
+    best_ask_size: str
+    side: Side
+    time: str
+    trade_id: int
+    last_size: str
+
+
+class _Match(msgspec.Struct, gc=False):
+    # Not a tag: the same fields make a match and a last_match.
+    type: MatchKind
+    trade_id: int
+    maker_order_id: str
+    taker_order_id: str
+    side: Side
+    size: str
+    price: str
+    product_id: str
+    sequence: int
+    time: str
+
+
+class _Heartbeat(msgspec.Struct, tag="heartbeat", gc=False):
+    last_trade_id: int
+    product_id: str
+    sequence: int
+    time: str
+
+
+class _RestTrade(msgspec.Struct, gc=False):
+    trade_id: int
+    side: Side
+    size: str
+    price: str
+    time: str
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def ticker(product: Product, tick: Tick) -> bytes:
+    """The `ticker` frame after a trade; its side is the taker's."""
+    trade = tick.trade
+    decimals = product.price_decimals
+    return _encode(
+        _Ticker(
+            sequence=trade.sequence,
+            product_id=product.product_id,
+            price=trimmed(trade.price, decimals),
+            open_24h=trimmed(tick.open_24h, decimals),
+            volume_24h=padded(tick.volume_24h, SIZE_DECIMALS),
+            low_24h=trimmed(tick.low_24h, decimals),
+            high_24h=trimmed(tick.high_24h, decimals),
+            volume_30d=padded(tick.volume_30d, SIZE_DECIMALS),
+            best_bid=padded(tick.best_bid, decimals),
+            best_bid_size=padded(tick.best_bid_size, SIZE_DECIMALS),
+            best_ask=padded(tick.best_ask, decimals),
+            best_ask_size=padded(tick.best_ask_size, SIZE_DECIMALS),
+            side=trade.taker_side,
+            time=timestamp(trade.time_ns),
+            trade_id=trade.trade_id,
+            last_size=trimmed(trade.size, SIZE_DECIMALS),
+        )
+    )
+
+
+def match(product: Product, trade: Trade, kind: MatchKind = "match") -> bytes:
+    """The `match` frame of a trade, or the `last_match` that repeats it; its side is the maker's."""
+    return _encode(
+        _Match(
+            type=kind,
+            trade_id=trade.trade_id,
+            maker_order_id=trade.maker_order_id,
+            taker_order_id=trade.taker_order_id,
+            side=MAKER_SIDE[trade.taker_side],
+            size=trimmed(trade.size, SIZE_DECIMALS),
+            price=trimmed(trade.price, product.price_decimals),
+            product_id=product.product_id,
+            sequence=trade.sequence,
+            time=timestamp(trade.time_ns),
+        )
+    )
+
+
+def heartbeat(market: Market, time_ns: int) -> bytes:
+    """The `heartbeat` frame of a market as it is now."""
+    return _encode(
+        _Heartbeat(
+            last_trade_id=market.latest.trade.trade_id,
+            product_id=market.product.product_id,
+            sequence=market.sequence,
+            time=timestamp(time_ns),
+        )
+    )
+
+
+def rest_trade(product: Product, trade: Trade) -> msgspec.Struct:
+    """A trade as `GET /products/{id}/trades` lists it: without order ids and sequence; its side is the maker's."""
+    missing_decimals = SIZE_DECIMALS - product.price_decimals
+    return _RestTrade(
+        trade_id=trade.trade_id,
+        side=MAKER_SIDE[trade.taker_side],
+        size=padded(trade.size, SIZE_DECIMALS),
+        price=padded(trade.price * 10**missing_decimals, SIZE_DECIMALS),
+        time=timestamp(trade.time_ns),
+    )
+
+
+def padded(units: int, decimals: int) -> str:
+    """`units` of 10 to the power of minus `decimals`, written with all its decimals."""
+    digits = f"{units:0{decimals + 1}d}"
+    return f"{digits[:-decimals]}.{digits[-decimals:]}" if decimals else digits
+
+
+def trimmed(units: int, decimals: int) -> str:
+    """Likewise, without the zeros that end the fraction."""
+    text = padded(units, decimals)
+    return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def timestamp(time_ns: int) -> str:
+    """A UTC time to the microsecond, without the zeros that end the fraction; no fraction where it is nought."""
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    fraction = f".{rest // 1000:06d}".rstrip("0").rstrip(".")
+    return f"{_to_the_second(seconds)}{fraction}Z"
+
+
+@lru_cache(maxsize=4)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
