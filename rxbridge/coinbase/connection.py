@@ -1,0 +1,137 @@
+"""One connection as a cold Observable: connect, receive, stamp, emit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+
+from loguru import logger
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import Disposable
+
+from rxbridge.coinbase import problems
+from rxbridge.coinbase.framing import WebSocket
+from rxbridge.coinbase.negotiation import Negotiation
+from rxbridge.coinbase.rejections import Rejections
+from rxbridge.coinbase.session import Session
+from rxbridge.coinbase.subscription import Subscription
+from rxbridge.coinbase.transport import DisposedError, Endpoint, Lifeline, open_transport
+from rxbridge.errors import ConnectionLost, FeedError
+from rxbridge.messages import Frame
+from rxbridge.telemetry.statistics import FeedStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a connection is for, and its limits; `rxbridge.coinbase.frames` explains each."""
+
+    endpoint: Endpoint
+    products: Sequence[str]
+    channels: Sequence[str]
+    stall_seconds: float
+    connect_timeout_seconds: float
+    acknowledge_seconds: float
+    max_frame_bytes: int
+
+
+def connection(plan: Plan, rejections: Rejections, statistics: FeedStatistics) -> Observable[Frame]:
+    """A single connection, cold: subscribing opens it on a thread of its own, disposing closes it, from any thread.
+
+    Every text and binary message is emitted, garbage and Coinbase's answers to us included. It never completes. Its
+    errors are ConnectionLost, FeedStalled, SubscriptionRejected, and whatever a subscriber raised; the socket is
+    closed when one is emitted.
+    """
+
+    def subscribe(observer: ObserverBase[Frame], _scheduler: SchedulerBase | None = None) -> DisposableBase:
+        receiver = _Receiver(plan, rejections, statistics, observer)
+        try:
+            threading.Thread(target=receiver.run, name="rxbridge-feed", daemon=True).start()
+        except RuntimeError as error:  # the system has no thread to give now
+            observer.on_error(ConnectionLost(plan.endpoint.url, str(error)))
+        return Disposable(receiver.lifeline.dispose)
+
+    return Observable(subscribe)
+
+
+class _Receiver:
+    """Runs one connection from beginning to end, on its thread; other threads touch nothing but its lifeline."""
+
+    def __init__(
+        self, plan: Plan, rejections: Rejections, statistics: FeedStatistics, observer: ObserverBase[Frame]
+    ) -> None:
+        self.lifeline = Lifeline()
+        self._plan = plan
+        self._url = plan.endpoint.url
+        self._rejections = rejections
+        self._statistics = statistics
+        self._observer = observer
+        self._websocket = WebSocket(plan.max_frame_bytes)
+        self._opened_at = 0
+
+    def run(self) -> None:
+        """Connect and receive until something ends it; close; then say what it was."""
+        failure: Exception | None = None
+        try:
+            self._receive(self._open())
+        except DisposedError:
+            pass  # like every other effect of a dispose, told below
+        except FeedError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001, a thread has no caller, so whatever was raised is told here
+            logger.opt(exception=error).error("[FAILED] The feed ends: its subscriber, or the feed itself, failed")
+            failure = error
+        if self.lifeline.disposed:
+            self._websocket.send_close()
+        self.lifeline.close()
+        if self._opened_at:
+            seconds = (time.time_ns() - self._opened_at) / 1e9
+            logger.info("[CLOSED] WebSocket connection closed after {:,.0f} s", seconds)
+        if failure is not None and not self.lifeline.disposed:
+            self._statistics.disconnections += bool(self._opened_at)
+            self._observer.on_error(failure)
+
+    def _open(self) -> Session:
+        deadline = time.monotonic() + self._plan.connect_timeout_seconds
+        try:
+            transport = open_transport(self._plan.endpoint, self.lifeline, deadline)
+            self._websocket.open(self._url, transport)
+        except problems.CAUSES as cause:
+            raise problems.not_opened(self._url, cause) from cause
+        transport.limit = inf
+        self._opened_at = time.time_ns()
+        self._statistics.connections += 1
+        logger.info("[CONNECTED] WebSocket connection established")
+        stall_seconds = self._plan.stall_seconds
+        return Session(self._websocket, transport, self._negotiation(), url=self._url, stall_seconds=stall_seconds)
+
+    def _negotiation(self) -> Negotiation:
+        plan, rejections = self._plan, self._rejections
+        subscription = Subscription(
+            plan.products,
+            plan.channels,
+            acknowledge_seconds=plan.acknowledge_seconds,
+            allow=rejections.allow,
+        )
+        send, statistics = self._websocket.send, self._statistics
+        return Negotiation(subscription, send, url=self._url, rejections=rejections, statistics=statistics)
+
+    def _receive(self, session: Session) -> None:
+        """Emit message after message. It is done for each of them, so it is little."""
+        lifeline, statistics, emit, connection_id = (
+            self.lifeline,
+            self._statistics,
+            self._observer.on_next,
+            self._opened_at,
+        )
+        for index, data in enumerate(session.messages()):
+            if lifeline.disposed:
+                return  # what was read with this message in one piece is of no interest to anyone
+            received_at = time.time_ns()
+            statistics.frames += 1
+            statistics.bytes += len(data)
+            statistics.last_frame_at = received_at
+            emit(Frame(data, received_at, connection_id, index))

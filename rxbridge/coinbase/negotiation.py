@@ -1,0 +1,135 @@
+"""Carries out what the subscription's state machine decides: sends, logs, remembers, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from loguru import logger
+
+from rxbridge.coinbase.answers import Acknowledged, Refused
+from rxbridge.coinbase.rejections import Rejection, Rejections
+from rxbridge.coinbase.subscription import (
+    Action,
+    NothingLeft,
+    Send,
+    Settled,
+    Subscription,
+    Unexplained,
+    Wanted,
+)
+from rxbridge.errors import ConnectionLost, SubscriptionRejected, quoted
+from rxbridge.telemetry.statistics import FeedStatistics
+
+
+class Negotiation:
+    """The subscription of one connection.
+
+    `start`, `on_answer` and `on_time` may raise what `send` raises, and:
+        SubscriptionRejected: Coinbase takes no product.
+        ConnectionLost: It takes none now, though it took some before; that may pass.
+    """
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        send: Callable[[bytes], object],
+        *,
+        url: str,
+        rejections: Rejections,
+        statistics: FeedStatistics,
+    ) -> None:
+        self._subscription = subscription
+        self._send = send
+        self._url = url
+        self._rejections = rejections
+        self._statistics = statistics
+        self._messages = 0
+
+    @property
+    def deadline(self) -> float:
+        """When to call `on_time` next."""
+        return self._subscription.deadline
+
+    def start(self, now: float) -> None:
+        """Ask for everything."""
+        self._perform(self._subscription.start(now))
+
+    def on_answer(self, answer: Acknowledged | Refused, now: float) -> None:
+        """Coinbase answered."""
+        self._perform(self._subscription.on_answer(answer, now))
+
+    def on_time(self, now: float) -> None:
+        """The deadline came."""
+        self._perform(self._subscription.on_time(now))
+
+    def _perform(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            match action:
+                case Send():
+                    self._ask(action)
+                case Rejection():
+                    self._remember(action)
+                case Settled():
+                    self._settle(action)
+                case Unexplained():
+                    refused = action.refused
+                    logger.warning("[ERROR] Coinbase says {}: {}", quoted(refused.message), quoted(refused.reason))
+                case NothingLeft():
+                    self._give_up(action)
+
+    def _ask(self, request: Send) -> None:
+        if request.repeated:
+            logger.warning("[SUBSCRIBING] Not acknowledged yet, asking again: {}", _listed(request.wanted))
+        elif self._messages:
+            logger.debug("[SUBSCRIBING] Asking for {}", _listed(request.wanted))
+        else:
+            for channel in request.wanted:
+                logger.info("[SUBSCRIBING] Subscribing to {} channel...", channel)
+        self._messages += 1
+        self._send(request.encode())
+
+    def _remember(self, rejection: Rejection) -> None:
+        self._rejections.remember(rejection)
+        if rejection.channel is None and rejection.product is not None:
+            self._note({rejection.product: rejection.reason})
+
+    def _settle(self, settled: Settled) -> None:
+        self._tell_rejections()
+        confirmed = {product for products in settled.confirmed.values() for product in products}
+        missing: dict[str, str] = {}
+        for channel, products in settled.missing.items():
+            for product in products:
+                missing[product] = f"{missing.get(product, 'never acknowledged, though asked for twice:')} {channel}"
+        if confirmed:
+            self._rejections.accepted = True
+        self._note(missing, forget=confirmed)
+        if missing:
+            logger.error("[UNCONFIRMED] Asked for twice and never acknowledged: {}", _listed(settled.missing))
+        else:
+            logger.success("[OK] Subscription confirmed: {}", _listed(settled.confirmed))
+
+    def _give_up(self, nothing: NothingLeft) -> None:
+        self._tell_rejections()
+        if self._rejections.accepted:
+            raise ConnectionLost(self._url, "it refuses every product now, though it took some before")
+        raise SubscriptionRejected(self._url, nothing.reasons)
+
+    def _tell_rejections(self) -> None:
+        if untold := self._rejections.take_untold():
+            logger.error("[REJECTED] Coinbase refuses {}", "; ".join(map(str, untold)))
+
+    def _note(self, reasons: dict[str, str], forget: set[str] | frozenset[str] = frozenset()) -> None:
+        # A new dictionary each time: other threads read the old one meanwhile.
+        kept = {name: why for name, why in self._statistics.rejected_products.items() if name not in forget}
+        self._statistics.rejected_products = kept | reasons
+
+
+def _listed(wanted: Wanted) -> str:
+    """`ticker (BTC-USD, ETH-USD), heartbeat (412 products)`."""
+    return ", ".join(
+        f"{channel} ({', '.join(products) if len(products) <= _LISTED else f'{len(products)} products'})"
+        for channel, products in wanted.items()
+    )
+
+
+_LISTED = 5

@@ -1,0 +1,90 @@
+"""What is said on an open WebSocket: the subscription, pings in a silence, and message after message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import monotonic
+
+import websocket
+from websocket import ABNF
+
+from rxbridge.coinbase import problems
+from rxbridge.coinbase.answers import answer_in
+from rxbridge.coinbase.framing import WebSocket
+from rxbridge.coinbase.negotiation import Negotiation
+from rxbridge.coinbase.transport import DeadlineExceededError, DeadlineSocket
+from rxbridge.coinbase.watchdog import PING, Watchdog
+from rxbridge.errors import FeedStalled
+
+
+class Session:
+    """One open connection. Everything happens in the thread that iterates over `messages`."""
+
+    def __init__(
+        self,
+        opened: WebSocket,
+        transport: DeadlineSocket,
+        negotiation: Negotiation,
+        *,
+        url: str,
+        stall_seconds: float,
+    ) -> None:
+        self._websocket = opened
+        self._transport = transport
+        self._negotiation = negotiation
+        self._url = url
+        self._stall_seconds = stall_seconds
+        self._watchdog = Watchdog(stall_seconds, monotonic())
+
+    def messages(self) -> Iterator[bytes]:
+        """Subscribe, then give every text and binary message as it comes; what is ours to do waits until it is taken.
+
+        Raises:
+            ConnectionLost: The connection ended, properly or not.
+            FeedStalled: Nothing came for too long.
+            SubscriptionRejected: Coinbase takes no product.
+        """
+        try:
+            yield from self._messages()
+        except problems.CAUSES as cause:
+            error = problems.broken(self._url, cause)
+            if error.code in (websocket.STATUS_PROTOCOL_ERROR, websocket.STATUS_MESSAGE_TOO_BIG):
+                self._websocket.send_close(error.code)
+            raise error from cause
+
+    def _messages(self) -> Iterator[bytes]:
+        receive, watchdog, negotiation = self._websocket.receive, self._watchdog, self._negotiation
+        negotiation.start(monotonic())
+        self._set_deadline()
+        while True:
+            try:
+                opcode, data = receive()
+            except DeadlineExceededError:
+                self._on_deadline(monotonic())
+                continue
+            if opcode == ABNF.OPCODE_TEXT or opcode == ABNF.OPCODE_BINARY:  # noqa: PLR1714, a tuple costs more here
+                yield data
+                answer = answer_in(data)
+                # The clock of the silence starts here: while the subscriber was busy, nobody listened.
+                watchdog.alive_at = monotonic()
+                if answer is not None:
+                    negotiation.on_answer(answer, watchdog.alive_at)
+                    self._set_deadline()
+            elif opcode == ABNF.OPCODE_CLOSE:
+                raise problems.closed(self._url, data)
+            elif opcode == ABNF.OPCODE_PONG:
+                watchdog.pong(data)
+
+    def _on_deadline(self, now: float) -> None:
+        if now >= self._negotiation.deadline:
+            self._negotiation.on_time(now)
+        if now >= self._watchdog.deadline:
+            finding = self._watchdog.look(now, self._transport.received)
+            if finding == "stalled":
+                raise FeedStalled(self._url, self._stall_seconds, answers_pings=self._watchdog.answers_pings)
+            if finding == "ping":
+                self._websocket.ping(PING)
+        self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        self._transport.deadline = min(self._watchdog.deadline, self._negotiation.deadline)

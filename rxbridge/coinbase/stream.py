@@ -1,0 +1,150 @@
+"""The feed as users see it: one Observable that connects again whenever it must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import reactivex
+from loguru import logger
+from reactivex import Observable
+from reactivex.abc import SchedulerBase
+from reactivex.scheduler import TimeoutScheduler
+from tenacity import RetryCallState, Retrying, wait_exponential, wait_random_exponential
+
+from operators import retry_with_backoff
+from rxbridge.coinbase.answers import is_data
+from rxbridge.coinbase.connection import Plan, connection
+from rxbridge.coinbase.rejections import Rejections
+from rxbridge.coinbase.transport import Endpoint
+from rxbridge.errors import ConfigError, FeedError
+from rxbridge.messages import Frame
+from rxbridge.telemetry.statistics import FeedStatistics
+
+EXCHANGE_URL = "wss://ws-feed.exchange.coinbase.com"
+
+
+def frames(
+    products: Sequence[str],
+    channels: Sequence[str] = ("ticker", "matches"),
+    *,
+    url: str = EXCHANGE_URL,
+    stall_seconds: float = 15.0,
+    connect_timeout_seconds: float = 15.0,
+    acknowledge_seconds: float = 5.0,
+    max_frame_bytes: int = 64 * 1024 * 1024,
+    backoff_minimum_seconds: float = 0.25,
+    backoff_maximum_seconds: float = 30.0,
+    rejection_retry_seconds: float = 3600.0,
+    ca_file: str | None = None,
+    statistics: FeedStatistics | None = None,
+    scheduler: SchedulerBase | None = None,
+) -> Observable[Frame]:
+    """Every frame of Coinbase's Exchange feed, cold: subscribing connects, disposing disconnects.
+
+        subscribe ─► connect ─► subscribe message ─► f0 f1 f2 ... X    wait ─► connect ─► f0 f1 ...
+        result                                       f0 f1 f2 ...                        f0 f1 ...
+
+    Frames come as they were received: data of any type, Coinbase's answers to the subscription, and garbage. They are
+    emitted on a thread of the connection's own, `rxbridge-feed`, which does nothing else; a subscriber that blocks it
+    stops the reading. Disposing works from any thread at any moment and returns at once. The socket and the threads
+    are gone a moment later, except that a name lookup in progress keeps its thread until the resolver returns.
+
+    Whatever ends a connection, be it a close code, a reset, a name, TLS, a stall, or a frame above the limit, is
+    logged and followed by a new one, for ever, after a wait that doubles from the minimum to the maximum, half of it
+    random. The wait is short again after market data have come, not after a mere connection. Data that Coinbase sends
+    in between are lost to this Observable.
+
+    A product or channel that Coinbase refuses is left out of the subscription, logged, kept in
+    `statistics.rejected_products`, and asked for again at the first connection after `rejection_retry_seconds`; what
+    is asked for twice and never acknowledged is told there too. Proxies are taken from HTTPS_PROXY and NO_PROXY.
+
+    Args:
+        products: Product ids, such as BTC-USD.
+        channels: Channel names. The heartbeat is always added, so that a quiet product is not taken for a dead feed.
+        url: Address of the feed.
+        stall_seconds: After so long without a frame the connection counts as dead, even if it answers pings.
+        connect_timeout_seconds: For connection, TLS and WebSocket handshake together.
+        acknowledge_seconds: How long to wait for the answer to a subscription; data are emitted meanwhile.
+        max_frame_bytes: A larger message ends the connection before it takes memory.
+        backoff_minimum_seconds: The shortest wait before a reconnection.
+        backoff_maximum_seconds: The longest.
+        rejection_retry_seconds: For how long a refusal is believed.
+        ca_file: A file of further trusted certificates (PEM).
+        statistics: Counters to keep; written by the feed's thread only.
+        scheduler: Keeps the time of the waits between connections.
+
+    Raises:
+        ConfigError: An argument cannot be used. Raised here, not emitted.
+
+    Emits as its error:
+        SubscriptionRejected: Coinbase takes none of the products, and never took one since the subscription to this
+            Observable.
+    """
+    limits = {
+        "stall_seconds": stall_seconds,
+        "connect_timeout_seconds": connect_timeout_seconds,
+        "acknowledge_seconds": acknowledge_seconds,
+        "max_frame_bytes": max_frame_bytes,
+        "backoff_minimum_seconds": backoff_minimum_seconds,
+        "rejection_retry_seconds": rejection_retry_seconds,
+    }
+    for name, value in limits.items():
+        if value <= 0:
+            raise ConfigError(name, f"{value} is not positive")
+    if backoff_maximum_seconds < backoff_minimum_seconds:
+        raise ConfigError("backoff_maximum_seconds", f"{backoff_maximum_seconds} is below the minimum")
+    plan = Plan(
+        endpoint=Endpoint.of(url, ca_file),
+        products=_names("products", products),
+        channels=_names("channels", channels),
+        stall_seconds=stall_seconds,
+        connect_timeout_seconds=connect_timeout_seconds,
+        acknowledge_seconds=acknowledge_seconds,
+        max_frame_bytes=max_frame_bytes,
+    )
+    counters = statistics if statistics is not None else FeedStatistics()
+    reconnect = retry_with_backoff(
+        backoff(backoff_minimum_seconds, backoff_maximum_seconds),
+        retryable=_is_retryable,
+        good=_is_data,
+        on_retry=_tell_reconnection,
+        scheduler=scheduler if scheduler is not None else TimeoutScheduler.singleton(),
+    )
+    # What Coinbase refused is remembered by one subscription, across its connections.
+    return reactivex.defer(lambda _: connection(plan, Rejections(rejection_retry_seconds), counters).pipe(reconnect))
+
+
+def backoff(minimum_seconds: float, maximum_seconds: float) -> Callable[[int, Exception], float]:
+    """Waits that double from the minimum to the maximum, half of each random, at the maximum too.
+
+    So a server that comes back is not met by all its clients in one instant, and none waits less than the minimum.
+    """
+    half = maximum_seconds / 2
+    wait = wait_exponential(minimum_seconds, max=half) + wait_random_exponential(minimum_seconds, max=half)
+    retrying = Retrying()
+
+    def delay(attempt: int, _error: Exception) -> float:
+        state = RetryCallState(retrying, None, (), {})
+        state.attempt_number = attempt
+        return min(max(wait(state), minimum_seconds), maximum_seconds)
+
+    return delay
+
+
+def _names(argument: str, names: Sequence[str]) -> tuple[str, ...]:
+    unique = tuple(dict.fromkeys([names] if isinstance(names, str) else names))
+    if not unique or not all(unique):
+        raise ConfigError(argument, "it names nothing" if not unique else "a name in it is empty")
+    return unique
+
+
+def _is_retryable(error: Exception) -> bool:
+    return isinstance(error, FeedError) and error.retryable
+
+
+def _is_data(frame: Frame) -> bool:
+    return is_data(frame.data)
+
+
+def _tell_reconnection(error: Exception, attempt: int, seconds: float) -> None:
+    logger.warning("[RECONNECTING] in {:.1f} s (attempt {}): {}", seconds, attempt, error)

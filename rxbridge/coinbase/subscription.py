@@ -1,0 +1,267 @@
+"""Asking Coinbase for products, as a state machine: answers and time come in, messages and verdicts come out.
+
+Facts of the Exchange feed that it lives with (https://docs.cdp.coinbase.com/exchange/websocket-feed, and reports of
+its users): a subscription must be asked for within 5 s of connecting; a product or channel that Coinbase does not
+take voids the whole message; errors name neither the message they answer nor always the culprit; acknowledgements list
+all that the connection holds, in any order, and may come after data; no more than 8 messages a second.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Final, TypeAlias
+
+import msgspec
+
+from rxbridge.coinbase.answers import Acknowledged, Pair, Refused
+from rxbridge.coinbase.rejections import Rejection
+
+HEARTBEAT: Final = "heartbeat"
+
+Wanted: TypeAlias = Mapping[str, tuple[str, ...]]
+"""Products by channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """To do: send this subscribe message."""
+
+    wanted: Wanted
+    repeated: bool
+
+    def encode(self) -> bytes:
+        """The message, with the ids inside each channel; at the top, some servers take them for other channels."""
+        channels = [{"name": name, "product_ids": products} for name, products in self.wanted.items()]
+        return msgspec.json.encode({"type": "subscribe", "channels": channels})
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Every message was answered or given up; `missing` is what was asked for twice and is not acknowledged."""
+
+    confirmed: Wanted
+    missing: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Unexplained:
+    """An error came that answers nothing we asked."""
+
+    refused: Refused
+
+
+@dataclass(frozen=True, slots=True)
+class NothingLeft:
+    """Every product was refused; `reasons` says why, by product."""
+
+    reasons: dict[str, str]
+
+
+Action: TypeAlias = Send | Rejection | Settled | Unexplained | NothingLeft
+
+
+@dataclass(slots=True)
+class _Request:
+    wanted: dict[str, tuple[str, ...]]
+    repeated: bool = False
+
+
+class Subscription:
+    """Gets as much of a subscription as Coinbase gives, one message at a time.
+
+    A refusal that names products or channels costs those; one that names none is traced by asking for halves. What an
+    acknowledgement lacks after `acknowledge_seconds` is asked for once more, then reported missing. Nothing of that
+    concerns the data, which flow meanwhile.
+
+    Attributes:
+        deadline: When to call `on_time` next, on the clock of the `now` arguments; infinity if there is nothing to
+            wait for.
+    """
+
+    def __init__(
+        self,
+        products: Sequence[str],
+        channels: Sequence[str],
+        *,
+        acknowledge_seconds: float,
+        pause_seconds: float = 0.2,
+        allow: Callable[[str, str], bool] = lambda channel, product: True,  # noqa: ARG005, the default allows all
+    ) -> None:
+        """Plan what to ask for.
+
+        Args:
+            products: Product ids.
+            channels: Channel names; the heartbeat is added, for without it a quiet product looks like a dead feed.
+            acknowledge_seconds: How long to wait for an answer.
+            pause_seconds: The least time between two messages.
+            allow: Whether a product is worth asking for on a channel. Where nothing is, everything is asked for.
+        """
+        self.deadline = inf
+        self._channels = tuple(dict.fromkeys(channels))
+        self._acknowledge_seconds = acknowledge_seconds
+        self._pause_seconds = pause_seconds
+        self._wanted = self._plan(tuple(dict.fromkeys(products)), allow)
+        self._held: frozenset[Pair] = frozenset()
+        self._given_up: set[Pair] = set()
+        self._reasons: dict[str, str] = {}
+        self._queue: deque[_Request] = deque([_Request(dict(self._wanted))])
+        self._asked: _Request | None = None
+        self._sent_at = -inf
+        self._settled = False
+
+    def start(self, now: float) -> list[Action]:
+        """The first message."""
+        return self._advance(now)
+
+    def on_answer(self, answer: Acknowledged | Refused, now: float) -> list[Action]:
+        """Coinbase said something."""
+        if isinstance(answer, Acknowledged):
+            return self._on_acknowledged(answer.pairs, now)
+        if self._asked is None:
+            return [Unexplained(answer)]
+        asked, self._asked = self._asked, None
+        actions = self._on_refused(asked, answer)
+        if not any(self._wanted.get(channel) for channel in self._channels):
+            self._queue.clear()
+            self.deadline = inf
+            return [*actions, NothingLeft(self._reasons)]
+        return [*actions, *self._advance(now)]
+
+    def on_time(self, now: float) -> list[Action]:
+        """The deadline came."""
+        if self._asked is not None and now >= self._sent_at + self._acknowledge_seconds:
+            asked, self._asked = self._asked, None
+            missing = _pairs(asked.wanted) - self._held
+            if not asked.repeated:
+                self._queue.appendleft(_Request(_only(asked.wanted, missing), repeated=True))
+            else:
+                self._given_up |= missing
+        return self._advance(now)
+
+    def _plan(self, products: tuple[str, ...], allow: Callable[[str, str], bool]) -> dict[str, tuple[str, ...]]:
+        wanted: dict[str, tuple[str, ...]] = {}
+        for channel in self._channels:
+            if allowed := tuple(product for product in products if allow(channel, product)):
+                wanted[channel] = allowed
+        if not wanted:
+            return dict.fromkeys((*self._channels, HEARTBEAT), products)
+        if HEARTBEAT not in self._channels:
+            beating = tuple(product for product in _products(wanted) if allow(HEARTBEAT, product))
+            if beating:
+                wanted[HEARTBEAT] = beating
+        return wanted
+
+    def _on_acknowledged(self, pairs: frozenset[Pair], now: float) -> list[Action]:
+        self._held = pairs
+        if self._asked is not None and _pairs(self._asked.wanted) <= pairs:
+            self._asked = None
+        if self._given_up & pairs:
+            self._given_up -= pairs
+            self._settled = False
+        lost = _pairs(self._wanted) - pairs - self._given_up
+        if self._settled and lost:
+            self._settled = False
+            self._queue.append(_Request(_only(self._wanted, lost)))
+        return self._advance(now)
+
+    def _on_refused(self, asked: _Request, refused: Refused) -> list[Action]:
+        text = f"{refused.message} {refused.reason}"
+        reason = refused.reason or refused.message
+        named = {word.rstrip(".") for word in re.findall(r"[\w.-]+", text)}
+        products = [product for product in _products(asked.wanted) if product in named]
+        # A channel's name may be an everyday word, so it counts only where the text speaks of channels.
+        speaks_of_channels = re.search(r"channel|auth", text, re.IGNORECASE)
+        channels = [channel for channel in asked.wanted if channel in named and speaks_of_channels]
+        if products:
+            rejections = [Rejection(None, product, reason) for product in products]
+        elif channels:
+            rejections = [Rejection(channel, None, reason) for channel in channels]
+        elif halves := _halves(asked.wanted):
+            self._queue.extendleft(_Request(half) for half in reversed(halves))
+            return []
+        else:
+            ((channel, (product,)),) = asked.wanted.items()
+            rejections = [Rejection(channel, product, reason)]
+        self._queue.appendleft(asked)
+        return self._reject(rejections)
+
+    def _reject(self, rejections: list[Rejection]) -> list[Action]:
+        """Want these no longer, nor a product that no channel is left for."""
+        gone = {pair for pair in _pairs(self._wanted) for rejection in rejections if _concerns(rejection, pair)}
+        reason = rejections[0].reason
+        before = _products(self._wanted)
+        self._want_without(gone)
+        served = _products({channel: self._wanted.get(channel, ()) for channel in self._channels})
+        lost = [product for product in before if product not in served]
+        self._reasons |= dict.fromkeys(lost, reason)
+        self._want_without({(channel, product) for channel in self._wanted for product in lost})
+        told = {rejection.product for rejection in rejections if rejection.channel is None}
+        whole = [Rejection(None, product, reason) for product in lost if product not in told]
+        return [*rejections, *whole]
+
+    def _want_without(self, gone: set[Pair]) -> None:
+        self._wanted = _only(self._wanted, _pairs(self._wanted) - gone)
+        left = _pairs(self._wanted)
+        self._queue = deque(
+            _Request(wanted, request.repeated) for request in self._queue if (wanted := _only(request.wanted, left))
+        )
+
+    def _advance(self, now: float) -> list[Action]:
+        """Send the next message if its time has come; settle if there is none."""
+        if self._asked is not None:
+            self.deadline = self._sent_at + self._acknowledge_seconds
+            return []
+        while self._queue and _pairs(self._queue[0].wanted) <= self._held:
+            self._queue.popleft()
+        if self._queue:
+            self.deadline = self._sent_at + self._pause_seconds
+            if now < self.deadline:
+                return []
+            self._asked = self._queue.popleft()
+            self._sent_at = now
+            self.deadline = now + self._acknowledge_seconds
+            return [Send(self._asked.wanted, self._asked.repeated)]
+        self.deadline = inf
+        if self._settled:
+            return []
+        self._settled = True
+        wanted = _pairs(self._wanted)
+        return [Settled(_only(self._wanted, wanted & self._held), _only(self._wanted, wanted - self._held))]
+
+
+def _pairs(wanted: Wanted) -> set[Pair]:
+    return {(channel, product) for channel, products in wanted.items() for product in products}
+
+
+def _products(wanted: Wanted) -> list[str]:
+    return list(dict.fromkeys(product for products in wanted.values() for product in products))
+
+
+def _only(wanted: Wanted, pairs: set[Pair]) -> dict[str, tuple[str, ...]]:
+    """What of `wanted` is among the pairs, in its order."""
+    left = {channel: tuple(p for p in products if (channel, p) in pairs) for channel, products in wanted.items()}
+    return {channel: products for channel, products in left.items() if products}
+
+
+def _halves(wanted: Wanted) -> list[dict[str, tuple[str, ...]]]:
+    """Halves by product; of a single product by channel; none of a single pair."""
+    pairs = _pairs(wanted)
+    products = _products(wanted)
+    channels = list(wanted)
+    if len(products) > 1:
+        chosen = set(products[: len(products) // 2])
+        first = {pair for pair in pairs if pair[1] in chosen}
+    elif len(channels) > 1:
+        chosen = set(channels[: len(channels) // 2])
+        first = {pair for pair in pairs if pair[0] in chosen}
+    else:
+        return []
+    return [_only(wanted, first), _only(wanted, pairs - first)]
+
+
+def _concerns(rejection: Rejection, pair: Pair) -> bool:
+    return rejection.channel in (None, pair[0]) and rejection.product in (None, pair[1])
