@@ -1,0 +1,127 @@
+"""What a SQLite journal keeps besides frames: cursors, dead letters and gaps."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from rxbridge.journal.interface import DeadLetter, Gap
+from rxbridge.journal.schema import single
+
+ACKNOWLEDGE = """
+INSERT INTO cursors VALUES (?, ?)
+ON CONFLICT (consumer) DO UPDATE SET acknowledged = max(acknowledged, excluded.acknowledged)
+"""
+
+FORGET = "DELETE FROM cursors WHERE consumer = ?"
+
+KEEP_LETTER = """
+INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (frame_offset, event_id) DO UPDATE SET
+    reason = excluded.reason,
+    last_attempt = max(last_attempt, excluded.last_attempt),
+    attempts = attempts + excluded.attempts
+"""
+
+RECORD_GAP = """
+INSERT INTO gaps (kind, reason, recorded_at, first_offset, last_offset, frames, events) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+
+# Damage is met again by every reader and after every restart; it is recorded once.
+RECORD_CORRUPT_GAP = """
+INSERT INTO gaps (kind, reason, recorded_at, first_offset, last_offset, frames, events)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE kind = 'corrupt' AND first_offset <= ?5 AND last_offset >= ?4)
+"""
+
+# A frame that was given up before it had an offset is told from others only by its time.
+_MERGE_SECONDS = 60
+_PAGE = 500
+
+
+def letter_columns(letter: DeadLetter) -> tuple[int, str, str, str, bytes, int, int, int]:
+    """The parameters of `KEEP_LETTER`."""
+    return (
+        letter.offset,
+        storable(letter.event_id),
+        letter.stage,
+        storable(letter.reason),
+        letter.content,
+        letter.first_attempt,
+        letter.last_attempt,
+        letter.attempts,
+    )
+
+
+def gap_columns(gap: Gap) -> tuple[str, str, int, int, int, int, int]:
+    """The parameters of `RECORD_GAP`."""
+    return (
+        gap.kind,
+        storable(gap.reason),
+        gap.recorded_at,
+        gap.first_offset,
+        gap.last_offset,
+        gap.frames,
+        gap.events,
+    )
+
+
+def storable(text: str) -> str:
+    """The text, with half characters (which JSON may hold, and UTF-8 cannot) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def slowest_cursor(connection: sqlite3.Connection) -> int:
+    """The least that any consumer has acknowledged; 0 if there is no consumer."""
+    return single(connection, "SELECT min(CAST(acknowledged AS INTEGER)) FROM cursors")
+
+
+def record_drop(connection: sqlite3.Connection, gap: Gap) -> bool:
+    """Record dropped frames, as part of the newest such record if they continue it; whether it is a new record."""
+    newest = connection.execute(
+        "SELECT id, last_offset, recorded_at FROM gaps WHERE kind = 'dropped' ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    if newest is not None:
+        identity, last_offset, recorded_at = newest
+        if gap.first_offset:
+            continues = last_offset + 1 == gap.first_offset
+        else:
+            continues = last_offset == 0 and gap.recorded_at - recorded_at < _MERGE_SECONDS * 10**9
+        if continues:
+            connection.execute(
+                "UPDATE gaps SET last_offset = ?, frames = frames + ?, events = events + ? WHERE id = ?",
+                (gap.last_offset, gap.frames, gap.events, identity),
+            )
+            return False
+    connection.execute(RECORD_GAP, gap_columns(gap))
+    return True
+
+
+def dead_letters(connection: sqlite3.Connection, after: tuple[int, str]) -> list[DeadLetter]:
+    """The next dead letters by offset and event id, a page at most."""
+    columns = connection.execute(
+        "SELECT * FROM dead_letters WHERE (frame_offset, event_id) > (?, ?) ORDER BY frame_offset, event_id LIMIT ?",
+        (*after, _PAGE),
+    ).fetchall()
+    return [DeadLetter(*row) for row in columns]
+
+
+def gaps(connection: sqlite3.Connection, after: int) -> list[tuple[int, Gap]]:
+    """The next gaps by their row's id, a page at most."""
+    columns = connection.execute("SELECT * FROM gaps WHERE id > ? ORDER BY id LIMIT ?", (after, _PAGE)).fetchall()
+    return [(row[0], Gap(*row[1:])) for row in columns]
+
+
+def rescue(connection: sqlite3.Connection, table: str, key: str) -> Iterator[tuple[object, ...]]:
+    """What can be read of a damaged table: from its begin to the damage, and from its end back to it.
+
+    Rows may come twice.
+    """
+    for direction in ("ASC", "DESC"):
+        try:
+            # Table and key are names of our own.
+            yield from connection.execute(f"SELECT * FROM {table} ORDER BY {key} {direction}")  # noqa: S608
+        except sqlite3.DatabaseError:
+            # That it is damaged is why we are here; the gap that is recorded says so.
+            continue
+        return

@@ -1,0 +1,48 @@
+"""One feeder and one deliverer a journal: advisory locks that the operating system frees when their owner dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from rxbridge.errors import JournalInUse
+
+HalfRole: TypeAlias = Literal["feed", "deliver"]
+
+
+class RoleLock:
+    """The right to feed, or to deliver from, the journal at `path`, held until `release` or the end of the process.
+
+    The lock is one of `flock`, on the file `<path>.<role>.lock`, which is never removed: removing it would let two
+    processes lock two different files of one name. It holds the owner's process id and start, for the error message.
+
+    Raises:
+        JournalInUse: Somebody else has it.
+    """
+
+    def __init__(self, path: Path, role: HalfRole) -> None:
+        self._descriptor = os.open(f"{path}.{role}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(self._descriptor, 200, 0).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            raise JournalInUse(str(path), role, owner or "which did not leave its name") from None
+        # The name is a courtesy: a disk that is full must not keep the journal from being read.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"pid {os.getpid()}, since {_now()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let others have it; twice is as good as once."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

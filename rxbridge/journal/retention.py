@@ -1,0 +1,114 @@
+"""How much a journal may hold, and what gives way when it holds more: the rules that every home shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+from loguru import logger
+
+from rxbridge.errors import JournalError
+from rxbridge.journal.interface import CountEvents, OverflowPolicy
+from rxbridge.messages import Frame
+
+FRAME_OVERHEAD = 32
+"""Bytes that a frame takes besides its payload: time, connection and index, as they are stored."""
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """The limits of a journal.
+
+    Acknowledged frames go when they are too old or too many, and sooner when the journal is nearly full. Only when
+    nothing acknowledged is left does the overflow policy decide.
+
+    Attributes:
+        max_bytes: The most that the journal may hold, in bytes.
+        overflow: What happens to frames beyond that.
+        keep_bytes: How many bytes of acknowledged frames are kept for readers that come later.
+        keep_seconds: How old acknowledged frames become at most.
+    """
+
+    max_bytes: int
+    overflow: OverflowPolicy
+    keep_bytes: int
+    keep_seconds: float
+
+    def __post_init__(self) -> None:
+        if self.max_bytes <= 0:
+            raise ValueError(f"max_bytes must be positive, not {self.max_bytes}")
+        if self.overflow not in ("drop_oldest", "block"):
+            raise ValueError(f"overflow must be 'drop_oldest' or 'block', not {self.overflow!r}")
+        if self.keep_bytes < 0 or self.keep_seconds < 0:
+            raise ValueError("keep_bytes and keep_seconds must not be negative")
+
+    def releases(self, *, held: int, acknowledged: int, received_at: int, now: int) -> bool:
+        """Whether the oldest frames, which are acknowledged, may go.
+
+        Args:
+            held: Bytes in the journal, what wants to come in included.
+            acknowledged: Bytes of acknowledged frames in it.
+            received_at: When the newest of the frames in question was received: nanoseconds since the epoch.
+            now: The present, likewise.
+        """
+        spent = acknowledged > self.keep_bytes or now - received_at > self.keep_seconds * 1e9
+        return spent or self.is_crowded(held=held)
+
+    def is_crowded(self, *, held: int) -> bool:
+        """Whether the journal is nearly full: it makes room in strides then, rather than frame by frame."""
+        return held > self.max_bytes - self.max_bytes // 8
+
+    def gives_up(self, *, held: int) -> bool:
+        """Whether the oldest frames must go although nobody has acknowledged them."""
+        return self.overflow == "drop_oldest" and held > self.max_bytes
+
+
+class Loss(msgspec.Struct):
+    """Frames that were given up, and the events that they would have made."""
+
+    frames: int = 0
+    events: int = 0
+
+    def __bool__(self) -> bool:
+        return self.frames > 0
+
+
+class EventCounter:
+    """Counts the events that frames would have made, and survives a `count_events` that cannot."""
+
+    def __init__(self, path: str, count_events: CountEvents | None, tell: Callable[[JournalError], None]) -> None:
+        self._path = path
+        self._count_events = count_events
+        self._tell = tell
+        self._told = False
+
+    def __call__(self, frames: Iterable[Frame]) -> int:
+        """The number of events; 0 where nobody can say."""
+        return 0 if self._count_events is None else sum(map(self._count, frames))
+
+    def _count(self, frame: Frame) -> int:
+        if self._count_events is None:
+            return 0
+        try:
+            return self._count_events(frame)
+        except Exception as error:  # noqa: BLE001 - a foreign function must not cost the frames that are to be kept
+            if not self._told:
+                self._told = True
+                self._tell(JournalError(self._path, f"events of dropped frames cannot be counted: {error!r}"))
+            return 0
+
+
+class ProblemTeller:
+    """Tells the owner of a journal what goes wrong on its threads: through `problem`, or else the log."""
+
+    def __init__(self, problem: Callable[[JournalError], None] | None) -> None:
+        self._problem = problem
+
+    def __call__(self, error: JournalError) -> None:
+        """Tell; whatever the listener raises is logged, for there is nobody on these threads to catch it."""
+        if self._problem is None:
+            logger.warning("[JOURNAL] {}", error)
+            return
+        try:
+            self._problem(error)
+        except Exception:  # noqa: BLE001 - see above
+            logger.opt(exception=True).error("[JOURNAL] The listener failed at: {}", error)

@@ -1,0 +1,288 @@
+"""A journal in one SQLite file: the embedded home."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from errno import ENOSPC
+from os import PathLike
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from rxbridge.errors import JournalCorrupt, JournalError, JournalFull
+from rxbridge.journal.bookkeeping import (
+    ACKNOWLEDGE,
+    FORGET,
+    KEEP_LETTER,
+    RECORD_CORRUPT_GAP,
+    gap_columns,
+    letter_columns,
+    storable,
+)
+from rxbridge.journal.interface import CountEvents, DeadLetter, Gap, Journal, JournalSize, OverflowPolicy
+from rxbridge.journal.locks import RoleLock
+from rxbridge.journal.opening import StoreFile
+from rxbridge.journal.reader import Reader
+from rxbridge.journal.replay import replay
+from rxbridge.journal.retention import EventCounter, ProblemTeller, Retention
+from rxbridge.journal.scan import Hole
+from rxbridge.journal.schema import Synchronous
+from rxbridge.journal.trouble import trouble
+from rxbridge.journal.work import Task
+from rxbridge.journal.writer import Writer
+from rxbridge.messages import Frame
+
+if TYPE_CHECKING:
+    from reactivex import Observable
+
+Role: TypeAlias = Literal["both", "feed", "deliver", "read"]
+"""Which halves a process is: who feeds and who delivers is one process each; any number may read."""
+
+_POLL_SECONDS = 0.02
+
+
+class SqliteJournal(Journal):
+    """A journal in the SQLite file at `path`, with write-ahead logging.
+
+    A frame that is confirmed survives `kill -9` of every process, and with `synchronous="full"` a power cut as well;
+    with `"normal"` a power cut may cost the last moments before it, never the rest. What a damaged or disappeared file
+    costs is a gap, and no reason not to start: it is moved aside as `<path>.corrupt-<UTC time>`, and what can be read
+    of it goes into the new file.
+
+    While the disk takes nothing, frames wait in memory; `acknowledge`, `forget` and `add_dead_letters` try for five
+    seconds and then raise `JournalFull`, with nothing written.
+
+    Besides the file there are `<path>-wal` and `<path>-shm`, which are parts of it; `<path>.feed.lock` and
+    `<path>.deliver.lock`; and `<path>.offsets`, which remembers how far the journal has come in case it is damaged.
+
+    Args:
+        path: Where it is; folders on the way are created.
+        role: `feed` may append, `deliver` and `feed` may acknowledge, `both` is the two in one process; `read` changes
+            nothing, needs a journal that is there, and may run beside the others.
+        max_bytes: The most that stored frames may take, in bytes. The file is a few percent larger, and does not
+            shrink: its free space is used again.
+        overflow: What happens when they would take more.
+        keep_bytes: How many bytes of acknowledged frames are kept.
+        keep_seconds: How long acknowledged frames are kept, counted from when they were received.
+        max_pending_bytes: How many bytes of frames may wait in memory for the disk; then `overflow` decides.
+        count_events: Says how many events a frame would have made, to count what dropped frames cost.
+        synchronous: `normal` or `full`, as above.
+        problem: Is told what goes wrong on the journal's own threads, and must return soon: `JournalFull` when the disk
+            is full or fails (once each time) or when the limit is reached, `JournalCorrupt` when something cannot be
+            read, a plain `JournalError` when a full disk takes frames again. None: the log is told.
+
+    Raises:
+        JournalInUse: Another process has this role.
+        JournalFull: The disk has no room to open it.
+        JournalCorrupt: It cannot be read (`role="read"` only).
+        JournalError: It cannot be opened, or was written by a newer version of rxbridge.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        role: Role = "both",
+        max_bytes: int = 10 * 2**30,
+        overflow: OverflowPolicy = "drop_oldest",
+        keep_bytes: int = 2**30,
+        keep_seconds: float = 7 * 86400.0,
+        max_pending_bytes: int = 64 * 2**20,
+        count_events: CountEvents | None = None,
+        synchronous: Synchronous = "normal",
+        problem: Callable[[JournalError], None] | None = None,
+    ) -> None:
+        self._path = Path(path).absolute()
+        self._role: Role = role
+        self._tell = ProblemTeller(problem)
+        self._feeds = role in ("both", "feed")
+        self._holes: dict[int, Gap] = {}
+        self._barren = (0, 0)
+        self._closed = Event()
+        self._closing = threading.Lock()
+        file = StoreFile(
+            self._path,
+            retention=Retention(max_bytes, overflow, keep_bytes, keep_seconds),
+            count_events=EventCounter(str(self._path), count_events, self._tell),
+            feeds=self._feeds,
+            synchronous=synchronous,
+            tell=self._tell,
+        )
+        with ExitStack() as undo:
+            try:
+                self._locks = self._acquire_locks(undo)
+                self._writer = self._start_writer(file, max_pending_bytes)
+                if self._writer is not None:
+                    undo.callback(self._writer.close)
+                self._reader = Reader(self._path, found=self._found, damaged=self._damaged)
+            except (sqlite3.Error, OSError) as error:
+                raise self._explained(error) from error
+            undo.pop_all()
+
+    def append(self, frame: Frame) -> None:
+        """Take a frame; see `Journal.append`.
+
+        Raises:
+            JournalError: The journal is closed, or its role does not append.
+        """
+        if self._writer is None:
+            raise self._wrong_role()
+        self._writer.intake.append(frame)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all that was appended is confirmed, or recorded as dropped; see `Journal.flush`."""
+        return self._writer is None or self._writer.intake.flush(timeout)
+
+    def read(self, after: int, limit: int = 1000) -> Sequence[Frame]:
+        """The next frames, about a mebibyte at most; see `Journal.read`.
+
+        Raises:
+            JournalCorrupt: Nothing more can be read; the file will be replaced.
+            JournalError: The journal is closed, or its disk fails.
+        """
+        frames, newest = self._reader.read(after, limit)
+        if not frames and newest > after:
+            # What is up there and cannot be read must not make the next wait return at once.
+            low, high = self._barren
+            overlaps = low <= newest and after <= high
+            self._barren = (min(low, after), max(high, newest)) if overlaps else (after, newest)
+        return frames
+
+    def wait_beyond(self, after: int, timeout: float) -> bool:
+        """Wait for a frame above `after`; see `Journal.wait_beyond`."""
+        low, high = self._barren
+        if low <= after < high:
+            after = high
+        if self._writer is not None and self._feeds:
+            return self._writer.intake.wait_beyond(after, timeout)
+        deadline = time.monotonic() + timeout
+        while self._reader.newest() <= after:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            self._closed.wait(min(_POLL_SECONDS, remaining))
+        return True
+
+    def frames(self, after: int = 0, *, finish: Event | None = None, stop: Event | None = None) -> Observable[Frame]:
+        """All frames above `after`, then those to come; see `Journal.frames`."""
+        return replay(self, after, finish=finish, stop=stop)
+
+    def cursor(self, consumer: str) -> int:
+        """The offset that `consumer` has acknowledged; 0 at first."""
+        return self._reader.cursor(consumer)
+
+    def acknowledge(self, consumer: str, offset: int) -> None:
+        """Durably record what `consumer` is done with; see `Journal.acknowledge`.
+
+        Raises:
+            ValueError: No frame ever had this offset.
+            JournalFull: The disk does not take it.
+            JournalError: The journal is closed, or its role only reads.
+        """
+        # The file itself is asked: a frame can be read there a moment before the writer has noted it.
+        if offset > (last := self._reader.last_offset()):
+            raise ValueError(f"cannot acknowledge offset {offset}: the newest is {last}")
+        self._execute(ACKNOWLEDGE, [(storable(consumer), offset)])
+
+    def forget(self, consumer: str) -> None:
+        """Durably drop a cursor; see `Journal.forget`."""
+        self._execute(FORGET, [(storable(consumer),)])
+
+    def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Durably keep what was refused, in one transaction; see `Journal.add_dead_letters`.
+
+        Raises:
+            JournalFull: The disk does not take them; none is kept.
+            JournalError: The journal is closed, or its role only reads.
+        """
+        self._execute(KEEP_LETTER, [letter_columns(letter) for letter in letters])
+
+    def dead_letters(self) -> Iterator[DeadLetter]:
+        """All dead letters, by offset."""
+        return self._reader.dead_letters()
+
+    def gaps(self) -> Iterator[Gap]:
+        """All gaps, oldest first; last those that could only be found, because the role writes nothing."""
+        recorded: set[int] = set()
+        for gap in self._reader.gaps():
+            if gap.kind == "corrupt":
+                recorded.add(gap.last_offset)
+            yield gap
+        if self._role == "read":
+            yield from (gap for last, gap in list(self._holes.items()) if last not in recorded)
+
+    def size(self) -> JournalSize:
+        """How much it holds now."""
+        size = self._reader.size()
+        if self._writer is None:
+            return size
+        return JournalSize(
+            size.frames, size.bytes, size.first_offset, size.last_offset, self._writer.intake.pending_frames
+        )
+
+    def close(self) -> None:
+        """Confirm what is pending and let go of everything.
+
+        What a failing disk does not take within five seconds is lost, and `problem` is told how much that is.
+        """
+        with self._closing:
+            if self._closed.is_set():
+                return
+            if self._writer is not None:
+                self._writer.close()
+            self._closed.set()
+            self._reader.close()
+            for lock in self._locks:
+                lock.release()
+
+    def _acquire_locks(self, undo: ExitStack) -> list[RoleLock]:
+        if self._role == "read":
+            if not self._path.exists():
+                raise JournalError(str(self._path), "does not exist")
+            return []
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        locks: list[RoleLock] = []
+        for role in ("feed", "deliver"):
+            if self._role in ("both", role):
+                locks.append(RoleLock(self._path, role))
+                undo.callback(locks[-1].release)
+        return locks
+
+    def _start_writer(self, file: StoreFile, max_pending_bytes: int) -> Writer | None:
+        return None if self._role == "read" else Writer(file, max_pending_bytes=max_pending_bytes)
+
+    def _execute(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if self._writer is None:
+            raise self._wrong_role()
+        if rows:
+            self._writer.intake.execute(Task(statement, rows))
+
+    def _found(self, hole: Hole) -> None:
+        """Record a hole that was read over, and tell of it, once."""
+        if hole.last_offset in self._holes:
+            return
+        frames = hole.last_offset - hole.first_offset + 1
+        gap = Gap("corrupt", hole.reason, time.time_ns(), hole.first_offset, hole.last_offset, frames, 0)
+        self._holes[hole.last_offset] = gap
+        if self._writer is not None:
+            self._writer.intake.submit(Task(RECORD_CORRUPT_GAP, [gap_columns(gap)]))
+        where = f"offsets {gap.first_offset} to {gap.last_offset} cannot be read"
+        self._tell(JournalCorrupt(str(self._path), f"{where}: {hole.reason}"))
+
+    def _damaged(self, error: JournalCorrupt) -> None:
+        if self._writer is not None:
+            self._writer.replace_file(error)
+
+    def _wrong_role(self) -> JournalError:
+        return JournalError(str(self._path), f"was opened with the role {self._role!r}, which changes nothing")
+
+    def _explained(self, error: sqlite3.Error | OSError) -> JournalError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or getattr(error, "errno", 0) == ENOSPC:
+            return JournalFull(str(self._path), f"cannot be opened: {error}")
+        hint = "; another program has locked it" if trouble(error) == "busy" else ""
+        return JournalError(str(self._path), f"cannot be opened: {error}{hint}")

@@ -1,0 +1,330 @@
+"""The writing side of a journal's SQLite file: one transaction for everything that waits."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import chain, islice, pairwise
+from pathlib import Path
+
+import msgspec
+
+from rxbridge.journal.bookkeeping import ACKNOWLEDGE, RECORD_CORRUPT_GAP, gap_columns, record_drop, slowest_cursor
+from rxbridge.journal.interface import Gap
+from rxbridge.journal.packing import DamagedRow, Row, pack, unpack
+from rxbridge.journal.pending import Chunk
+from rxbridge.journal.retention import EventCounter, Loss, Retention
+from rxbridge.journal.schema import LOG_LIMIT_BYTES, UnusableFile, identity, single
+from rxbridge.journal.work import Outcome, Task, TaskRefused, Work
+from rxbridge.messages import Frame
+
+# A row that fits a page is written again for each frame that joins it, which costs no more than a row of its own.
+_TAIL_BYTES = 3800
+# What no later try would change: a number beyond 64 bits, a NULL, a text of a gigabyte.
+_REFUSALS = (
+    OverflowError,
+    TypeError,
+    ValueError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+_UPKEEP_SECONDS = 1.0
+_ROWS_AT_ONCE = 256
+_CHECKPOINT_PAUSE_SECONDS = 5.0
+
+# A damaged column may hold a value of any type.
+_HEADERS = """
+SELECT first_offset, coalesce(CAST(last_received_at AS INTEGER), 0), coalesce(CAST(bytes_before AS INTEGER), 0)
+FROM rows ORDER BY first_offset LIMIT ?
+"""
+
+
+class _Totals(msgspec.Struct, frozen=True):
+    """All that was ever stored, up to some row."""
+
+    last_offset: int
+    frames: int
+    bytes: int
+
+
+class _Tail(msgspec.Struct, frozen=True):
+    """The newest row while frames may still join it, and what was stored before it."""
+
+    before: _Totals
+    frames: list[Frame]
+    bytes: int
+
+
+class Store:
+    """Writes frames, executes tasks and removes what must go, for one thread.
+
+    Args:
+        connection: Is closed with the store.
+        path: What it is connected to.
+        retention: What may stay.
+        count_events: Counts events of dropped frames.
+        feeds: Whether this process is the one that appends; only that one removes frames.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        *,
+        retention: Retention,
+        count_events: EventCounter,
+        feeds: bool,
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._retention = retention
+        self._count_events = count_events
+        self._feeds = feeds
+        self._identity = identity(path)
+        self._log = path.with_name(path.name + "-wal")
+        self._totals = _Totals(0, 0, 0)
+        self._removed_bytes = 0
+        self._newest = 0
+        self._tail: _Tail | None = None
+        self._stale = True
+        self._unfinished = False
+        self._upkeep_at = 0.0
+        self._checkpoint_at = 0.0
+
+    def load(self) -> Outcome:
+        """Read how far the journal has come.
+
+        Raises:
+            sqlite3.Error: It cannot be read.
+        """
+        connection = self._connection
+        totals = self._saved_totals()
+        columns = connection.execute("SELECT * FROM rows ORDER BY first_offset DESC LIMIT 1").fetchone()
+        self._newest = 0
+        if columns is not None:
+            row = Row(*columns)
+            try:
+                self._newest = unpack(row)[-1].offset
+            except DamagedRow as error:
+                # Everything is counted on from this row, so it is as vital as the file's own structure.
+                raise UnusableFile(f"the newest row is damaged: {error}") from error
+            totals = _Totals(
+                max(totals.last_offset, self._newest), row.frames_before + row.frames, row.bytes_before + len(row.body)
+            )
+        furthest = single(connection, "SELECT max(CAST(acknowledged AS INTEGER)) FROM cursors")
+        self._totals = _Totals(max(totals.last_offset, furthest), totals.frames, totals.bytes)
+        self._removed_bytes = self._first_bytes_before()
+        self._tail = None
+        self._stale = False
+        return self._outcome(slowest_cursor(connection))
+
+    def is_current(self) -> bool:
+        """Whether the path still leads to the file that was opened."""
+        return identity(self._path) == self._identity
+
+    def commit(self, work: Work) -> Outcome:
+        """Write all of it, or nothing.
+
+        Raises:
+            TaskRefused: A task cannot be executed, whatever the state of the journal.
+            sqlite3.Error: It could not be written.
+        """
+        if self._stale and self._feeds:
+            self.load()
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            outcome = self._apply(work)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._stale = True
+            # If even this fails, the connection is not used again: see `is_usable`.
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.rollback()
+            raise
+        return outcome
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another transaction can begin."""
+        return not self._connection.in_transaction
+
+    def add_row(self, frames: Sequence[Frame], *, after: int) -> None:
+        """Write frames with the offsets that follow `after`, in a row of their own; the caller has the transaction."""
+        self._write_row(_Totals(after, self._totals.frames, self._totals.bytes), frames)
+
+    def advance(self, last_offset: int) -> None:
+        """Give out no offset up to this one any more; the caller has the transaction."""
+        self._totals = _Totals(max(self._totals.last_offset, last_offset), self._totals.frames, self._totals.bytes)
+        self._save_totals()
+
+    def cut_log(self) -> None:
+        """Make the write-ahead log short again if it has grown beyond its limit.
+
+        SQLite does that by itself unless readers are always in its way; this waits for them, but not for long.
+        """
+        if time.monotonic() < self._checkpoint_at:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            if self._log.stat().st_size > LOG_LIMIT_BYTES:
+                self._checkpoint_at = time.monotonic() + _CHECKPOINT_PAUSE_SECONDS
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def _apply(self, work: Work) -> Outcome:
+        for chunk in work.chunks:
+            self._append(chunk)
+        for task in work.tasks:
+            self._execute(task)
+        began_to_drop = False
+        if work.lost:
+            reason = "the disk took too little, and memory was full"
+            gap = Gap("dropped", reason, time.time_ns(), 0, 0, work.lost.frames, work.lost.events)
+            began_to_drop = record_drop(self._connection, gap)
+        if not self._feeds:
+            acknowledges = any(task.statement == ACKNOWLEDGE for task in work.tasks)
+            return self._outcome(slowest_cursor(self._connection) if acknowledges else 0)
+        slowest = slowest_cursor(self._connection)
+        removed = self._removed_bytes
+        if self._must_remove(work):
+            began_to_drop = self._remove(slowest, work) or began_to_drop
+        return self._outcome(slowest, freed=self._removed_bytes > removed, began_to_drop=began_to_drop)
+
+    def _append(self, chunk: Chunk) -> None:
+        tail = self._tail
+        if tail is not None and tail.bytes + chunk.bytes <= _TAIL_BYTES:
+            tail = _Tail(tail.before, tail.frames + chunk.frames, tail.bytes + chunk.bytes)
+        else:
+            tail = _Tail(self._totals, chunk.frames, chunk.bytes)
+        self._write_row(tail.before, tail.frames)
+        self._tail = tail
+
+    def _write_row(self, before: _Totals, frames: Sequence[Frame]) -> None:
+        row = pack(frames, first_offset=before.last_offset + 1, frames_before=before.frames, bytes_before=before.bytes)
+        self._connection.execute(
+            "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", msgspec.structs.astuple(row)
+        )
+        self._newest = before.last_offset + len(frames)
+        self._totals = _Totals(self._newest, before.frames + len(frames), before.bytes + len(row.body))
+
+    def _execute(self, task: Task) -> None:
+        try:
+            self._connection.executemany(task.statement, task.rows)
+        except _REFUSALS as error:
+            raise TaskRefused(task, error) from error
+
+    def _must_remove(self, work: Work) -> bool:
+        now = time.monotonic()
+        held = self._held() + work.wanted
+        due = now >= self._upkeep_at or self._unfinished or work.urgent
+        if not due and not self._retention.is_crowded(held=held):
+            return False
+        self._upkeep_at = now + _UPKEEP_SECONDS
+        return True
+
+    def _remove(self, slowest: int, work: Work) -> bool:
+        """Remove the oldest rows that may or must go; whether a new record of dropped frames was begun."""
+        last: int | None = None
+        removed = 0
+        dropped: list[tuple[int, int]] = []
+        acknowledged_bytes = self._bytes_before(slowest)
+        now = time.time_ns()
+        with closing(self._connection.execute(_HEADERS, (_ROWS_AT_ONCE + 1,))) as headers:
+            for header, following in islice(pairwise(chain(headers, (None,))), _ROWS_AT_ONCE):
+                first, received_at, bytes_before = header
+                end = self._totals.last_offset if following is None else following[0] - 1
+                held = self._totals.bytes - bytes_before + work.wanted
+                if end <= slowest:
+                    goes = work.urgent or self._retention.releases(
+                        held=held, acknowledged=acknowledged_bytes - bytes_before, received_at=received_at, now=now
+                    )
+                else:
+                    goes = following is not None and self._retention.gives_up(held=held)
+                    if goes:
+                        dropped.append((first, end))
+                if not goes:
+                    break
+                last = first
+                removed += 1
+        self._unfinished = removed == _ROWS_AT_ONCE
+        if last is None:
+            return False
+        began_to_drop = self._record_dropped(dropped, slowest) if dropped else False
+        self._connection.execute("DELETE FROM rows WHERE first_offset <= ?", (last,))
+        self._after_removal(last)
+        return began_to_drop
+
+    def _record_dropped(self, rows: list[tuple[int, int]], slowest: int) -> bool:
+        loss = Loss()
+        now = time.time_ns()
+        for first, end in rows:
+            columns = self._connection.execute("SELECT * FROM rows WHERE first_offset = ?", (first,)).fetchone()
+            try:
+                frames = [frame for frame in unpack(Row(*columns)) if frame.offset > slowest]
+            except DamagedRow as error:
+                gap = Gap("corrupt", f"a row is damaged: {error}", now, first, end, end - first + 1, 0)
+                self._connection.execute(RECORD_CORRUPT_GAP, gap_columns(gap))
+            else:
+                loss.frames += len(frames)
+                loss.events += self._count_events(frames)
+        if not loss:
+            return False
+        reason = f"the journal was full ({self._retention.max_bytes} bytes)"
+        first = max(rows[0][0], slowest + 1)
+        return record_drop(self._connection, Gap("dropped", reason, now, first, rows[-1][1], loss.frames, loss.events))
+
+    def _after_removal(self, last: int) -> None:
+        self._removed_bytes = self._first_bytes_before()
+        if self._tail is not None and self._tail.before.last_offset < last:
+            self._tail = None
+        if self._removed_bytes == self._totals.bytes:
+            self._newest = 0
+        self._save_totals()
+
+    def _saved_totals(self) -> _Totals:
+        columns = self._connection.execute("SELECT last_offset, frames, bytes FROM state").fetchone()
+        if columns is None or not all(isinstance(column, int) for column in columns):
+            raise UnusableFile("its totals are damaged")
+        return _Totals(*columns)
+
+    def _save_totals(self) -> None:
+        totals = self._totals
+        self._connection.execute(
+            "UPDATE state SET last_offset = ?, frames = ?, bytes = ?", (totals.last_offset, totals.frames, totals.bytes)
+        )
+
+    def _first_bytes_before(self) -> int:
+        """The bytes ever stored before the oldest row, or before now if there is none."""
+        row = self._connection.execute(_HEADERS, (1,)).fetchone()
+        return self._totals.bytes if row is None else min(max(row[2], 0), self._totals.bytes)
+
+    def _bytes_before(self, slowest: int) -> int:
+        """The bytes ever stored up to the row that holds the first unacknowledged frame."""
+        if slowest >= self._totals.last_offset:
+            return self._totals.bytes
+        return single(
+            self._connection,
+            "SELECT CAST(bytes_before AS INTEGER) FROM rows WHERE first_offset <= ? ORDER BY first_offset DESC LIMIT 1",
+            (slowest + 1,),
+        )
+
+    def _held(self) -> int:
+        return self._totals.bytes - self._removed_bytes
+
+    def _outcome(self, slowest: int, *, freed: bool = False, began_to_drop: bool = False) -> Outcome:
+        return Outcome(
+            last_offset=self._totals.last_offset,
+            newest=self._newest,
+            held=self._held(),
+            acknowledged=slowest,
+            freed=freed,
+            unfinished=self._unfinished,
+            began_to_drop=began_to_drop,
+        )

@@ -1,0 +1,474 @@
+"""Damaged files: the start never fails, what can be read is read, and what cannot is a gap."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from rxbridge.errors import JournalCorrupt, JournalError
+from rxbridge.journal import SqliteJournal
+from rxbridge.journal.schema import PAGE_BYTES, SCHEMA_VERSION
+from rxbridge.messages import Frame
+from tests.rxbridge.journal.support import (
+    DEADLINE_SECONDS,
+    Subscriber,
+    append_all,
+    eventually,
+    frame,
+    frames,
+    letter,
+    numbers,
+    offsets,
+    read_all,
+)
+
+MakeSqlite = Callable[..., SqliteJournal]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `one_frame_a_page` holds, made once."""
+    path = tmp_path_factory.mktemp("sound") / "feed.journal"
+    with SqliteJournal(path) as journal:
+        for number in range(1, 41):
+            append_all(journal, [frame(number, 2500)])
+        journal.acknowledge("sink", 10)
+        journal.add_dead_letters([letter(3, "a")])
+    return path
+
+
+@pytest.fixture
+def one_frame_a_page(sound: Path, path: Path) -> Path:
+    """A closed journal of 40 frames, each in a row and on a page of its own, of which 10 are acknowledged."""
+    for part in ("", ".offsets"):
+        shutil.copy(sound.with_name(sound.name + part), path.with_name(path.name + part))
+    return path
+
+
+def page_of(path: Path, number: int) -> int:
+    """Where in the file the page begins that holds this frame."""
+    found = path.read_bytes().index(frame(number, 2500).data)
+    return found - found % PAGE_BYTES
+
+
+def overwrite(path: Path, position: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(position)
+        file.write(content)
+
+
+def spoil_pages(path: Path, spoiled: Iterable[int]) -> None:
+    for position in [page_of(path, number) for number in spoiled]:
+        overwrite(path, position, b"\xff" * PAGE_BYTES)
+
+
+def spoil_bytes(path: Path, spoiled: Iterable[int]) -> None:
+    for number in spoiled:
+        position = path.read_bytes().index(frame(number, 2500).data)
+        overwrite(path, position + 100, b"?")
+
+
+def corrupt_files(path: Path) -> list[Path]:
+    return sorted(found for found in path.parent.glob(f"{path.name}.corrupt-*") if found.name[-4:] not in ("-wal", "-shm"))
+
+
+@pytest.mark.parametrize("spoil", [spoil_bytes, spoil_pages])
+@pytest.mark.parametrize("spoiled", [[20], [11, 12, 13, 30], [2], [15, 17]])
+def test_damaged_rows_are_skipped_and_recorded_once(
+    sqlite: MakeSqlite,
+    one_frame_a_page: Path,
+    problems: list[JournalError],
+    spoil: Callable[[Path, list[int]], None],
+    spoiled: list[int],
+):
+    spoil(one_frame_a_page, spoiled)
+    for _ in range(2):
+        problems.clear()
+        with sqlite() as journal:
+            for _ in range(2):
+                found = numbers(read_all(journal, limit=7))
+                lost = sorted(set(range(1, 41)) - set(found))
+                assert set(spoiled) <= set(lost) <= set(range(min(spoiled), max(spoiled) + 1))
+                assert found == sorted(found)
+            eventually(lambda journal=journal: list(journal.gaps()))
+            assert {type(problem) for problem in problems} == {JournalCorrupt}
+        with sqlite(role="read") as journal:
+            gaps = list(journal.gaps())
+        assert {gap.kind for gap in gaps} == {"corrupt"}
+        recorded = [offset for gap in gaps for offset in range(gap.first_offset, gap.last_offset + 1)]
+        assert recorded == lost
+        assert sum(gap.frames for gap in gaps) == len(lost)
+    assert corrupt_files(one_frame_a_page) == []
+
+
+def test_single_damaged_pages_cost_no_other_frame(sqlite: MakeSqlite, one_frame_a_page: Path):
+    spoil_pages(one_frame_a_page, [20, 25, 30])
+    with sqlite() as journal:
+        assert sorted(set(range(1, 41)) - set(numbers(read_all(journal)))) == [20, 25, 30]
+
+
+def test_who_only_reads_sees_the_gap_but_does_not_record_it(
+    sqlite: MakeSqlite, one_frame_a_page: Path, problems: list[JournalError]
+):
+    spoil_bytes(one_frame_a_page, [20])
+    for _ in range(2):
+        with sqlite(role="read") as journal:
+            assert list(journal.gaps()) == []
+            assert len(read_all(journal)) == len(read_all(journal)) == 39
+            assert [(gap.kind, gap.first_offset, gap.last_offset) for gap in journal.gaps()] == [("corrupt", 20, 20)]
+        assert len(problems) == 1
+        problems.clear()
+
+
+def test_a_subscriber_reads_over_damage_and_rests_at_the_end(sqlite: MakeSqlite, one_frame_a_page: Path):
+    spoil_pages(one_frame_a_page, [35])
+    with sqlite() as journal:
+        append_all(journal, [frame(41, 2500)])
+        subscriber = Subscriber()
+        subscription = journal.frames(10).subscribe(subscriber)
+        eventually(lambda: len(subscriber.frames) == 30)
+        append_all(journal, [frame(42)])
+        eventually(lambda: len(subscriber.frames) == 31)
+        subscription.dispose()
+        assert numbers(subscriber.frames) == [number for number in range(11, 43) if number != 35]
+
+
+def test_a_wait_behind_a_damaged_end_is_a_wait(sqlite: MakeSqlite, path: Path):
+    journal = sqlite()
+    for number in range(1, 5):
+        append_all(journal, [frame(number, 4000)])
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE rows SET body = zeroblob(length(body)) WHERE first_offset > 2")
+    connection.commit()
+    connection.close()
+    assert numbers(read_all(journal)) == [1, 2]
+    assert not journal.wait_beyond(2, 0)
+    append_all(journal, [frame(5, 4000)])
+    assert journal.wait_beyond(2, 0)
+    assert numbers(journal.read(2)) == [5]
+    (gap,) = eventually(lambda: [gap for gap in journal.gaps() if gap.last_offset == 4])
+    assert gap.kind == "corrupt"
+
+
+def test_a_damaged_newest_row_costs_itself_only(sqlite: MakeSqlite, one_frame_a_page: Path):
+    spoil_bytes(one_frame_a_page, [40])
+    with sqlite() as journal:
+        assert numbers(read_all(journal)) == list(range(11, 40))
+        append_all(journal, [frame(41)])
+        assert offsets(journal.read(39)) == [41]
+        (gap,) = journal.gaps()
+        assert (gap.kind, gap.first_offset, gap.last_offset, gap.frames) == ("quarantined", 40, 40, 1)
+
+
+@pytest.mark.parametrize("content", [b"garbage", random.Random(1).randbytes(50_000), b"\x00" * 8192])
+def test_a_garbage_file_is_moved_aside(
+    sqlite: MakeSqlite, path: Path, problems: list[JournalError], content: bytes
+):
+    path.write_bytes(content)
+    path.with_name(path.name + "-wal").write_bytes(b"log")
+    with sqlite() as journal:
+        append_all(journal, frames(1, 3))
+        (gap,) = journal.gaps()
+        assert (gap.kind, gap.first_offset, gap.last_offset, gap.frames) == ("quarantined", 0, 0, 0)
+        assert "offsets begin at 1" in gap.reason
+        assert offsets(read_all(journal)) == [1, 2, 3]
+    (aside,) = corrupt_files(path)
+    assert re.fullmatch(r"feed\.journal\.corrupt-\d{8}T\d{6}Z", aside.name)
+    assert aside.read_bytes() == content
+    assert aside.name in gap.reason
+    assert [type(problem) for problem in problems] == [JournalCorrupt]
+
+
+def test_a_file_of_another_program_is_moved_aside_whole(sqlite: MakeSqlite, path: Path):
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE rows (name)")
+    connection.execute("INSERT INTO rows VALUES ('mine')")
+    connection.commit()
+    connection.close()
+    with sqlite() as journal:
+        append_all(journal, frames(1, 3))
+        assert "not a journal" in next(journal.gaps()).reason
+    connection = sqlite3.connect(corrupt_files(path)[0])
+    assert connection.execute("SELECT name FROM rows").fetchall() == [("mine",)]
+    connection.close()
+
+
+def test_offsets_go_on_when_a_file_becomes_garbage(
+    sqlite: MakeSqlite, one_frame_a_page: Path, problems: list[JournalError]
+):
+    overwrite(one_frame_a_page, 0, random.randbytes(3 * PAGE_BYTES))
+    with sqlite() as journal:
+        append_all(journal, frames(41, 43))
+        assert offsets(read_all(journal)) == [41, 42, 43]
+        (gap,) = journal.gaps()
+        assert (gap.kind, gap.first_offset, gap.last_offset, gap.frames) == ("quarantined", 11, 40, 30)
+    assert "30 unacknowledged frames are lost" in str(problems[0])
+
+
+def test_offsets_go_on_when_the_file_disappears(sqlite: MakeSqlite, one_frame_a_page: Path):
+    one_frame_a_page.unlink()
+    with sqlite() as journal:
+        append_all(journal, frames(41, 43))
+        assert offsets(read_all(journal)) == [41, 42, 43]
+        (gap,) = journal.gaps()
+        assert (gap.kind, gap.first_offset, gap.last_offset, gap.frames) == ("quarantined", 11, 40, 30)
+        assert gap.reason == "the file has disappeared"
+
+
+def test_a_truncated_file_keeps_what_can_still_be_read(
+    sqlite: MakeSqlite, one_frame_a_page: Path, problems: list[JournalError]
+):
+    """The first half of the pages is there, the structure above them is, the rest is not."""
+    size = one_frame_a_page.stat().st_size
+    content = one_frame_a_page.read_bytes()
+    memory = one_frame_a_page.with_name(one_frame_a_page.name + ".offsets")
+    remembered = memory.read_bytes()
+    for cut in range(0, size, 3 * PAGE_BYTES + 777):
+        problems.clear()
+        for found in one_frame_a_page.parent.iterdir():
+            found.unlink()
+        memory.write_bytes(remembered)
+        one_frame_a_page.write_bytes(content[:cut])
+        with sqlite() as journal:
+            left = numbers(read_all(journal))
+            assert left == sorted(set(left) & set(range(1, 41)))
+            append_all(journal, frames(41, 42))
+            assert offsets(read_all(journal))[-2:] == [41, 42]
+            (gap,) = (gap for gap in journal.gaps() if gap.kind == "quarantined")
+            assert gap.frames == len(set(range(11, 41)) - set(left))
+            assert (gap.last_offset or 40) == 40
+        assert [type(problem) for problem in problems] == [JournalCorrupt]
+    assert len(left) >= 20
+
+
+def test_salvage_keeps_cursors_dead_letters_gaps_and_frames(
+    sqlite: MakeSqlite, one_frame_a_page: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("rxbridge.journal.store._UPKEEP_SECONDS", 0.0)
+    spoil_bytes(one_frame_a_page, [25])
+    spoil_pages(one_frame_a_page, [5, 30])
+    # Pruning meets the page with frame 5, which nothing can mend but a new file.
+    with sqlite(keep_bytes=0) as journal:
+        journal.acknowledge("sink", 12)
+        append_all(journal, frames(41, 45))
+        assert numbers(read_all(journal)) == [n for n in range(13, 46) if n not in (25, 30)]
+        assert journal.cursor("sink") == 12
+        assert [found.event_id for found in journal.dead_letters()] == ["a"]
+        (gap,) = (gap for gap in journal.gaps() if gap.kind == "quarantined")
+        assert gap.frames == 2
+        assert (gap.first_offset, gap.last_offset) == (25, 30)
+    assert len(corrupt_files(one_frame_a_page)) == 1
+    with sqlite() as journal:
+        assert numbers(read_all(journal)) == [n for n in range(13, 46) if n not in (25, 30)]
+
+
+def test_damage_that_writing_meets_costs_nothing_that_can_be_read(
+    sqlite: MakeSqlite, path: Path, problems: list[JournalError]
+):
+    """A process has the journal open, and finds that it can no longer write it."""
+    with sqlite() as journal:
+        append_all(journal, frames(1, 2000, size=500))
+        connection = sqlite3.connect(path)
+        connection.execute("DROP TABLE gaps")
+        connection.execute("DROP TABLE cursors")
+        connection.commit()
+        connection.close()
+        append_all(journal, frames(2001, 2100, size=500))
+        journal.acknowledge("sink", 5)
+        assert numbers(read_all(journal)) == list(range(1, 2101))
+        assert journal.cursor("sink") == 5
+    assert [type(problem) for problem in problems] == [JournalCorrupt]
+    assert len(corrupt_files(path)) == 1
+
+
+def test_another_process_goes_on_with_the_new_file(sqlite: MakeSqlite, path: Path, problems: list[JournalError]):
+    """The deliverer finds the damage, the feeder follows."""
+    feeder = sqlite(role="feed")
+    append_all(feeder, frames(1, 100))
+    deliverer = sqlite(role="deliver")
+    assert numbers(read_all(deliverer)) == list(range(1, 101))
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE dead_letters")
+    connection.commit()
+    connection.close()
+    deliverer.add_dead_letters([letter(7)])
+    append_all(feeder, frames(101, 200))
+    deliverer.acknowledge("sink", 200)
+    assert numbers(read_all(deliverer)) == list(range(1, 201))
+    assert feeder.cursor("sink") == 200
+    assert [found.offset for found in feeder.dead_letters()] == [7]
+    assert len(corrupt_files(path)) == 1
+    feeder.close()
+    deliverer.close()
+    with sqlite() as journal:
+        assert numbers(read_all(journal)) == list(range(1, 201))
+    assert [type(problem) for problem in problems] == [JournalCorrupt]
+
+
+def test_a_file_that_disappears_under_a_journal_is_made_again(
+    sqlite: MakeSqlite, path: Path, problems: list[JournalError]
+):
+    with sqlite() as journal:
+        append_all(journal, frames(1, 10))
+        journal.acknowledge("sink", 4)
+        for part in ("", "-wal", "-shm"):
+            path.with_name(path.name + part).unlink()
+        append_all(journal, frames(11, 20))
+        assert offsets(read_all(journal)) == list(range(11, 21))
+        (gap,) = journal.gaps()
+        assert (gap.first_offset, gap.last_offset, gap.frames) == (5, 10, 6)
+    with sqlite() as journal:
+        assert numbers(read_all(journal)) == list(range(11, 21))
+    assert [type(problem) for problem in problems] == [JournalCorrupt]
+
+
+def test_an_exchange_that_was_killed_is_completed(sqlite: MakeSqlite, one_frame_a_page: Path, tmp_path: Path):
+    """The new file is whole, and the old one has still its name, and its log."""
+    new = tmp_path / "new.journal"
+    with SqliteJournal(new) as journal:
+        append_all(journal, frames(1, 3))
+    one_frame_a_page.with_name(one_frame_a_page.name + "-wal").write_bytes(b"log")
+    old = one_frame_a_page.read_bytes()
+    new.rename(one_frame_a_page.with_name(one_frame_a_page.name + ".renewed"))
+    with sqlite() as journal:
+        assert numbers(read_all(journal)) == [1, 2, 3]
+    (aside,) = corrupt_files(one_frame_a_page)
+    assert aside.read_bytes() == old
+
+
+def test_a_draft_that_was_killed_is_begun_again(sqlite: MakeSqlite, path: Path):
+    path.write_bytes(b"garbage" * 1000)
+    path.with_name(path.name + ".draft").write_bytes(b"half" * 1000)
+    path.with_name(path.name + ".draft-wal").write_bytes(b"half" * 1000)
+    with sqlite() as journal:
+        append_all(journal, frames(1, 3))
+        assert len(list(journal.gaps())) == 1
+    assert not list(path.parent.glob("*.draft*"))
+
+
+def test_new_files_are_not_made_in_a_loop(sqlite: MakeSqlite, path: Path, problems: list[JournalError]):
+    with sqlite() as journal:
+        for first in (1, 101):
+            append_all(journal, frames(first, first + 99))
+            connection = sqlite3.connect(path)
+            connection.execute("DROP TABLE cursors")
+            connection.commit()
+            connection.close()
+        for item in frames(201, 300):
+            journal.append(item)
+        eventually(lambda: len(problems) == 2)
+        assert [type(problem).__name__ for problem in problems] == ["JournalCorrupt", "JournalFull"]
+        assert len(corrupt_files(path)) == 1
+        # Once it is mended, whoever mended it, all goes on.
+        connection = sqlite3.connect(path)
+        connection.execute("CREATE TABLE cursors (consumer TEXT PRIMARY KEY, acknowledged INTEGER) WITHOUT ROWID")
+        connection.commit()
+        connection.close()
+        assert journal.flush(DEADLINE_SECONDS)
+        assert numbers(read_all(journal)) == list(range(1, 301))
+
+
+def test_a_file_that_cannot_be_read_at_all_is_an_error_once_and_then_replaced(
+    sqlite: MakeSqlite, path: Path, problems: list[JournalError]
+):
+    with sqlite() as journal:
+        append_all(journal, frames(1, 10))
+        connection = sqlite3.connect(path)
+        connection.execute("DROP TABLE dead_letters")
+        connection.commit()
+        connection.close()
+        with pytest.raises(JournalCorrupt, match="cannot be read"):
+            list(journal.dead_letters())
+        eventually(lambda: problems)
+        assert list(journal.dead_letters()) == []
+        assert numbers(read_all(journal)) == list(range(1, 11))
+
+
+def test_a_newer_journal_is_left_alone(sqlite: MakeSqlite, one_frame_a_page: Path):
+    connection = sqlite3.connect(one_frame_a_page)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.close()
+    for role in ("both", "read"):
+        with pytest.raises(JournalError, match="was written by a newer rxbridge"):
+            sqlite(role=role)
+    assert corrupt_files(one_frame_a_page) == []
+
+
+def test_who_only_reads_is_told_that_a_file_is_no_journal(sqlite: MakeSqlite, path: Path):
+    path.write_bytes(b"garbage" * 1000)
+    with pytest.raises(JournalCorrupt):
+        sqlite(role="read")
+    assert path.read_bytes() == b"garbage" * 1000
+
+
+def test_a_path_that_is_a_folder_is_an_error(sqlite: MakeSqlite, path: Path):
+    path.mkdir()
+    with pytest.raises(JournalError, match="cannot be opened"):
+        sqlite()
+    assert path.is_dir()
+
+
+def test_the_oldest_page_damaged_means_a_new_file_at_once(sqlite: MakeSqlite, one_frame_a_page: Path):
+    spoil_pages(one_frame_a_page, [1])
+    with sqlite() as journal:
+        assert numbers(read_all(journal)) == list(range(11, 41))
+        assert [(gap.kind, gap.frames) for gap in journal.gaps()] == [("quarantined", 0)]
+    assert len(corrupt_files(one_frame_a_page)) == 1
+
+
+def test_rows_that_have_vanished_are_a_gap(sqlite: MakeSqlite, one_frame_a_page: Path):
+    connection = sqlite3.connect(one_frame_a_page)
+    connection.execute("DELETE FROM rows WHERE first_offset IN (20, 21)")
+    connection.commit()
+    connection.close()
+    with sqlite() as journal:
+        assert numbers(read_all(journal)) == [number for number in range(1, 41) if number not in (20, 21)]
+        (gap,) = eventually(lambda: list(journal.gaps()))
+        assert (gap.kind, gap.first_offset, gap.last_offset) == ("corrupt", 20, 21)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_damage_keeps_no_journal_from_starting_and_loses_nothing_in_silence(
+    sqlite: MakeSqlite, one_frame_a_page: Path, seed: int
+):
+    chance = random.Random(seed)
+    content = bytearray(one_frame_a_page.read_bytes())
+    for _ in range(chance.choice((1, 3, 20))):
+        length = chance.choice((1, 8, 500))
+        # Half of it in the first pages, which hold the structure.
+        position = chance.randrange(chance.choice((len(content), 12 * PAGE_BYTES)) - length)
+        content[position : position + length] = chance.randbytes(length)
+    one_frame_a_page.write_bytes(content)
+    with sqlite(keep_bytes=0) as journal:
+        read_again(journal)
+        append_all(journal, frames(41, 45))
+        found = numbers(read_again(journal))
+        assert found == sorted(set(found))
+        journal.acknowledge("sink", journal.size().last_offset)
+        missing = {
+            offset
+            for gap in eventually(lambda: list(journal.gaps()) or len(found) == 45)
+            for offset in range(gap.first_offset, gap.last_offset + 1)
+        }
+        assert set(range(11, 46)) <= missing | set(found)
+
+
+def read_again(journal: SqliteJournal) -> list[Frame]:
+    """Read everything; once more if that has shown that the file must be replaced."""
+
+    def read() -> list[Frame] | None:
+        try:
+            return read_all(journal)
+        except JournalCorrupt:
+            return None
+
+    while (found := read()) is None:
+        threading.Event().wait(0.01)
+    return found
