@@ -1,0 +1,222 @@
+"""One HTTP connection to one host: time limits, size limits, kept connections that have died, and the key."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+import rxbridge
+from rxbridge.errors import ConfigError, DeliveryError, ReadTimedOut, ServerFailed, Unreachable, quoted
+from rxbridge.pulsestream.answers import HttpAnswer
+
+_LONGEST_IDLE_SECONDS = 4.0
+"""PulseStream closes a connection after 5 s without a request; one that old may die under the next request."""
+
+_LATEST_STALE_SECONDS = 5.0
+"""A kept connection that is dead says so at once. A later reset has cut off a request that was being worked on."""
+
+_CHUNK_BYTES = 65_536
+_HIDDEN = "(hidden)"
+
+_NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+_TIMEOUTS = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError)
+
+
+class Transport:
+    """Sends one request at a time; those of other threads wait.
+
+    Neither proxies nor credentials from the environment or `.netrc` are used: they could send the key, or the data,
+    to another place than the address says. For the same reason no redirect is followed.
+
+    Args:
+        key: Sent with every request as `X-API-Key`.
+        connect_timeout_seconds: How long opening a connection, or sending, may stall.
+        read_timeout_seconds: How long the server may be silent, and how long an answer may take to arrive.
+        ca_file: Certificates to trust instead of the usual ones.
+        max_answer_bytes: A longer answer is an error.
+        clock: Unix time in seconds.
+        monotonic: Seconds that only rise.
+
+    Raises:
+        ConfigError: The key cannot be sent, or the certificate file is not there.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        connect_timeout_seconds: float,
+        read_timeout_seconds: float,
+        ca_file: str | Path | None,
+        max_answer_bytes: int,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        _check_key(key)
+        self._forms = _written_forms(key)
+        self._session = _session(key, ca_file)
+        self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
+        self._max_answer_bytes = max_answer_bytes
+        self._clock = clock
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._idle_since: float | None = None
+
+    def close(self) -> None:
+        """Close the connection. A further request opens a new one."""
+        self._idle_since = None
+        self._session.close()
+
+    def hide(self, text: str) -> str:
+        """The text without the key, in whichever way it may be written there."""
+        for form in self._forms:
+            text = text.replace(form, _HIDDEN)
+        return text
+
+    def exchange(
+        self, method: str, url: str, *, body: bytes | None = None, query: Mapping[str, str] | None = None
+    ) -> HttpAnswer:
+        """Send a request and read the answer, whatever its status.
+
+        Raises:
+            Unreachable: No answer, or not all of it.
+            ReadTimedOut: Not in time; the request may still be running there.
+            ServerFailed: The answer is too long.
+        """
+        with self._lock:
+            try:
+                return self._exchange(method, url, body, query)
+            except _NETWORK_ERRORS as error:
+                problem = self._explained(url, error)
+        # Raised out here, the error carries no context: those of the network hold the request, and so the key.
+        raise problem
+
+    def _exchange(self, method: str, url: str, body: bytes | None, query: Mapping[str, str] | None) -> HttpAnswer:
+        idle_since, self._idle_since = self._idle_since, None
+        if idle_since is not None and self._monotonic() - idle_since <= _LONGEST_IDLE_SECONDS:
+            started = self._monotonic()
+            try:
+                return self._send(method, url, body, query)
+            except requests.ConnectionError:
+                if self._monotonic() - started > _LATEST_STALE_SECONDS:
+                    raise
+        self._session.close()
+        return self._send(method, url, body, query)
+
+    def _send(self, method: str, url: str, body: bytes | None, query: Mapping[str, str] | None) -> HttpAnswer:
+        started = self._monotonic()
+        with self._session.request(
+            method, url, data=body, params=query, timeout=self._timeouts, stream=True, allow_redirects=False
+        ) as response:
+            content = self._read(response, url, started)
+        self._idle_since = ended = self._monotonic()
+        return HttpAnswer(
+            url=url,
+            status=response.status_code,
+            headers=response.headers,
+            body=content,
+            received_at=self._clock(),
+            seconds=ended - started,
+        )
+
+    def _read(self, response: requests.Response, url: str, started: float) -> bytes:
+        raw = cast("urllib3.HTTPResponse", response.raw)
+        content = bytearray()
+        # No decompression: none was asked for, and a small answer could unpack to a very large one.
+        while chunk := raw.read1(_CHUNK_BYTES, decode_content=False):
+            content += chunk
+            if len(content) > self._max_answer_bytes:
+                raise ServerFailed(response.status_code, f"its answer is longer than {self._max_answer_bytes} bytes")
+            # The session's time limit starts anew with every byte that comes; this one does not.
+            if self._monotonic() - started > self._timeouts[1]:
+                raise ReadTimedOut(url, self._timeouts[1])
+        return bytes(content)
+
+    def _explained(self, url: str, error: Exception) -> DeliveryError:
+        connect_seconds, read_seconds = self._timeouts
+        if isinstance(error, _TIMEOUTS):
+            return ReadTimedOut(url, read_seconds)
+        if isinstance(error, requests.ConnectTimeout):
+            return Unreachable(url, f"no connection within {connect_seconds:g} s")
+        root = _root(error)
+        return Unreachable(url, quoted(self.hide(f"{type(root).__name__}: {root}")))
+
+
+class _Secret(str):
+    """A text that a traceback with the values of its variables does not show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(_HIDDEN)
+
+
+class _Session(requests.Session):
+    """A session that does not even look into redirects."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None, whatever the answer says."""
+        del resp
+
+
+def _session(key: str, ca_file: str | Path | None) -> requests.Session:
+    session = _Session()
+    session.trust_env = False
+    if ca_file is not None:
+        if not Path(ca_file).is_file():
+            raise ConfigError("pulsestream.ca_file", f"there is no file {quoted(str(ca_file))}")
+        session.verify = str(ca_file)
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    session.headers.clear()
+    session.headers.update(
+        {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "User-Agent": f"rxbridge/{rxbridge.__version__}",
+            "X-API-Key": _Secret(key),
+        }
+    )
+    return session
+
+
+def _check_key(key: str) -> None:
+    setting, hint = "pulsestream.key", "copy it again, without the line's end"
+    if not key:
+        raise ConfigError(setting, "is empty", "set PULSESTREAM_API_KEY or PULSESTREAM_API_KEY_FILE")
+    if not key.isprintable() or key != key.strip():
+        raise ConfigError(setting, "holds control characters, or a blank at an end", hint)
+    try:
+        key.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ConfigError(setting, "holds characters that no HTTP header can carry", hint) from None
+
+
+def _written_forms(key: str) -> tuple[str, ...]:
+    """The ways in which an answer may hold the key: as it is, in JSON, in an address, in the wrong encoding."""
+    in_json = {json.dumps(key, ensure_ascii=ensure_ascii)[1:-1] for ensure_ascii in (True, False)}
+    in_other_encodings = {key.encode("latin-1").decode("utf-8", "backslashreplace"), key.encode().decode("latin-1")}
+    forms = {key, quote(key, safe=""), quote(key)} | in_json | in_other_encodings
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def _root(error: BaseException) -> BaseException:
+    """What the operating system or the TLS library said: "Connection refused", not what four layers make of it."""
+    while isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError)):
+        cause = error.__cause__ or error.__context__
+        if cause is None:
+            break
+        error = cause
+    return error
