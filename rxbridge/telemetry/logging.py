@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from loguru import logger
 
@@ -19,13 +19,29 @@ _PRETTY = "<dim>{time:HH:mm:ss.SSS}</dim> <level>{level: <8}</level> {message}{e
 _HIDDEN = "(hidden)"
 
 
+class LogStream(Protocol):
+    """Where log lines go."""
+
+    def write(self, text: str, /) -> int:
+        """Write some text."""
+        ...
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        ...
+
+    def isatty(self) -> bool:
+        """Whether someone looks at it."""
+        ...
+
+
 def configure(
     *,
     verbose: bool = False,
     form: Literal["auto", "pretty", "json"] = "auto",
     secrets: tuple[str, ...] = (),
     repeat_seconds: float = 10.0,
-    stream: TextIO | None = None,
+    stream: LogStream | None = None,
 ) -> None:
     """Send every log line of the process, those of the standard library's `logging` included, to one place.
 
@@ -36,7 +52,7 @@ def configure(
         repeat_seconds: A warning or an error from the same place is told once in this time, with a count.
         stream: Where to; standard error if None.
     """
-    target: TextIO = sys.stderr if stream is None else stream
+    target: LogStream = sys.stderr if stream is None else stream
     pretty = form == "pretty" or (form == "auto" and target.isatty())
     redact = _redactor(secrets)
 

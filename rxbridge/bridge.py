@@ -1,0 +1,261 @@
+"""The composition root: settings in, a running bridge out.
+
+    Coinbase ─► Feed ─► Journal ─► Delivery ─► PulseStream
+
+The two halves know nothing of each other. With the role `feed` or `deliver` a process runs only one of them, and two
+such processes share one journal file.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from loguru import logger
+
+from rxbridge import coinbase
+from rxbridge.config import PulseStreamSettings, Settings
+from rxbridge.delivery import CONSUMER, Delivery, Progress, refused
+from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
+from rxbridge.feed import Feed
+from rxbridge.journal import Journal
+from rxbridge.journal.memory import MemoryJournal
+from rxbridge.journal.sqlite import SqliteJournal
+from rxbridge.pipeline import count_events
+from rxbridge.pulsestream import DryRunSink, PulseStreamClient, PulseStreamSink
+from rxbridge.telemetry.statistics import DeliveryStatistics, FeedStatistics, Statistics
+
+_TICK_SECONDS = 0.25
+_KEY_TRIES = 3
+
+
+class Bridge:
+    """A bridge: `with Bridge(settings) as bridge: bridge.run()` connects, delivers until `stop`, then drains.
+
+    Args:
+        settings: What `rxbridge.config.load` returned.
+
+    Attributes:
+        last_statistics: The counters as they were when it was drained; None until then.
+
+    Raises:
+        ConfigError: No API key; or a dry run of one half only.
+        JournalInUse: Another process has this role on the same journal.
+        Unauthorized: PulseStream refused the key, several times in a row.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.run.dry_run and settings.run.role != "both":
+            raise ConfigError("run.dry_run", f"a dry run has both halves, not the role {settings.run.role!r}")
+        self.last_statistics: Statistics | None = None
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._feed_statistics = FeedStatistics()
+        self._delivery_statistics = DeliveryStatistics()
+        self._started_at = time.monotonic()
+        self._client = self._make_client()
+        try:
+            self._journal = self._make_journal()
+        except BaseException:
+            self._close_client()
+            raise
+        role = settings.run.role
+        self._feed = self._make_feed() if role in ("both", "feed") else None
+        self._delivery = self._make_delivery() if role in ("both", "deliver") else None
+
+    def __enter__(self) -> Self:
+        """Start both halves."""
+        if self._delivery is not None:
+            self._delivery.start()
+        if self._feed is not None:
+            self._feed.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Drain, then let go of everything."""
+        self.drain()
+
+    def stop(self) -> None:
+        """Ask `run` to return. May be called from any thread and from a signal handler."""
+        self._stopping.set()
+
+    def run(self, each_second: Callable[[Statistics], None] | None = None) -> None:
+        """Block until `stop`, until the bridge is idle for `run.exit_when_idle`, or until the feed ends for good.
+
+        Args:
+            each_second: Is given the statistics about once a second.
+
+        Raises:
+            SubscriptionRejected: Coinbase takes none of the products.
+        """
+        told_at = 0.0
+        while not self._stopping.wait(_TICK_SECONDS):
+            if self._delivery is not None:
+                self._acknowledge_idle(self._delivery)
+            if self._feed is not None and self._feed.ended:
+                if self._feed.failure is not None:
+                    raise self._feed.failure
+                return
+            if self._idle():
+                logger.info("[IDLE] No frame for {:g} s and everything delivered", self._settings.run.exit_when_idle)
+                return
+            if each_second is not None and time.monotonic() - told_at >= 1:
+                told_at = time.monotonic()
+                each_second(self.statistics())
+
+    def drain(self) -> bool:
+        """Stop the feed, deliver what is in hand, close everything; within `run.shutdown_seconds`.
+
+        Returns:
+            Whether everything was delivered. What was not waits in the journal for the next start.
+        """
+        deadline = time.monotonic() + self._settings.run.shutdown_seconds
+        self._stopping.set()
+        if self._feed is not None:
+            self._feed.stop()
+        complete = self._journal.flush(max(deadline - time.monotonic(), 0))
+        if self._delivery is not None:
+            complete = self._delivery.drain(max(deadline - time.monotonic(), 0)) and complete
+        self.last_statistics = self.statistics()
+        if not complete and self.last_statistics.waiting_frames:
+            logger.warning(
+                "[DRAINED] {} frames wait in the journal for the next start", self.last_statistics.waiting_frames
+            )
+        self._journal.close()
+        self._close_client()
+        return complete
+
+    def statistics(self) -> Statistics:
+        """All counters as they are now."""
+        size = self._journal.size()
+        cursor = self._journal.cursor(CONSUMER)
+        oldest = self._journal.read(cursor, 1)
+        age = (time.time_ns() - oldest[0].received_at) / 1e9 if oldest else 0.0
+        return Statistics(
+            feed=replace(self._feed_statistics, rejected_products=dict(self._feed_statistics.rejected_products)),
+            delivery=replace(self._delivery_statistics),
+            journal_bytes=size.bytes,
+            waiting_frames=size.last_offset - max(cursor, size.first_offset - 1) + size.pending_frames,
+            dropped_frames=sum(gap.frames for gap in self._journal.gaps() if gap.kind == "dropped"),
+            oldest_waiting_seconds=max(age, 0.0),
+        )
+
+    def _idle(self) -> bool:
+        limit = self._settings.run.exit_when_idle
+        if limit is None:
+            return False
+        last_frame = time.monotonic() - (time.time_ns() - self._feed_statistics.last_frame_at) / 1e9
+        if time.monotonic() - max(last_frame, self._started_at) < limit:
+            return False
+        return self._journal.flush(0) and (self._delivery is None or self._delivery.progress.caught_up())
+
+    def _acknowledge_idle(self, delivery: Delivery) -> None:
+        try:
+            delivery.progress.acknowledge_idle()
+        except JournalError as error:
+            logger.warning("[JOURNAL] Cannot acknowledge now, will try again: {}", error)
+
+    def _make_client(self) -> PulseStreamClient | None:
+        if self._settings.run.role == "feed" or self._settings.run.dry_run:
+            return None
+        client = pulsestream_client(self._settings.pulsestream)
+        for attempt in range(1, _KEY_TRIES + 1):
+            try:
+                client.check()
+            except Unauthorized:
+                if attempt == _KEY_TRIES:
+                    client.close()
+                    raise
+                time.sleep(1)
+            except RxBridgeError as error:
+                # PulseStream being down is no reason not to start: the journal holds the frames meanwhile.
+                logger.warning("[WAITING] {}", error)
+                break
+            else:
+                break
+        return client
+
+    def _close_client(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def _make_journal(self) -> Journal:
+        run, journal = self._settings.run, self._settings.journal
+        channels = self._settings.feed.channels
+        if run.dry_run:
+            # A dry run must leave the real journal as it is: it acknowledges what it only printed.
+            return MemoryJournal(max_bytes=journal.max_bytes, overflow="block")
+        return SqliteJournal(
+            journal.path,
+            role=run.role,
+            max_bytes=journal.max_bytes,
+            overflow=journal.overflow,
+            keep_bytes=journal.keep_bytes,
+            keep_seconds=journal.keep_seconds,
+            synchronous=journal.synchronous,
+            count_events=lambda frame: count_events(frame, channels),
+            problem=lambda error: logger.error("[JOURNAL] {}", error),
+        )
+
+    def _make_feed(self) -> Feed:
+        feed = self._settings.feed
+        frames = coinbase.frames(
+            feed.products,
+            feed.channels,
+            url=feed.url,
+            stall_seconds=feed.stall_seconds,
+            connect_timeout_seconds=feed.connect_timeout_seconds,
+            max_frame_bytes=feed.max_frame_bytes,
+            backoff_minimum_seconds=feed.backoff_minimum_seconds,
+            backoff_maximum_seconds=feed.backoff_maximum_seconds,
+            ca_file=str(feed.ca_file) if feed.ca_file else None,
+            statistics=self._feed_statistics,
+        )
+        return Feed(frames, self._journal)
+
+    def _make_delivery(self) -> Delivery:
+        return Delivery(
+            self._journal,
+            self._make_sink,
+            channels=self._settings.feed.channels,
+            environment=self._settings.events.environment,
+            batch_count=self._settings.batch.count,
+            batch_seconds=self._settings.batch.seconds,
+            batch_bytes=self._settings.batch.bytes,
+            statistics=self._delivery_statistics,
+            verbose=self._settings.log.verbose,
+        )
+
+    def _make_sink(self, progress: Progress) -> PulseStreamSink | DryRunSink:
+        if self._client is None:
+            return DryRunSink(sys.stdout, progress.settled, self._delivery_statistics)
+        return PulseStreamSink(
+            self._client,
+            settled=progress.settled,
+            refused=refused(progress),
+            stop=self._stopping,
+            wait_after_timeout_seconds=self._settings.pulsestream.wait_after_timeout_seconds,
+            statistics=self._delivery_statistics,
+        )
+
+
+def pulsestream_client(settings: PulseStreamSettings) -> PulseStreamClient:
+    """A client as the settings describe it.
+
+    Raises:
+        ConfigError: No key, or one that cannot be sent.
+    """
+    return PulseStreamClient(
+        settings.url,
+        settings.secret(),
+        connect_timeout_seconds=settings.connect_timeout_seconds,
+        read_timeout_seconds=settings.read_timeout_seconds,
+        ca_file=str(settings.ca_file) if settings.ca_file else None,
+    )

@@ -1,0 +1,249 @@
+"""The commands and their options; what each does stands in a module of its own, imported when it is called for.
+
+Exit codes: 0 well, 1 the audit failed, 2 wrong usage, 69 something needed is not available, 77 the key was refused at
+the start, 78 the configuration is wrong, 130 interrupted; those above 2 after BSD's sysexits.h and the shell.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rxbridge import __version__
+from rxbridge.errors import ConfigError, RxBridgeError, SubscriptionRejected, Unauthorized
+
+AUDIT_FAILED = 1
+UNAVAILABLE = 69
+NO_PERMISSION = 77
+CONFIGURATION = 78
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Coinbase market data, delivered to PulseStream with nothing lost and nothing stored twice.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Role(StrEnum):
+    """Which half of the bridge a process is."""
+
+    BOTH = "both"
+    FEED = "feed"
+    DELIVER = "deliver"
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    AUTO = "auto"
+    PRETTY = "pretty"
+    JSON = "json"
+
+
+class Speed(StrEnum):
+    """How fast a recording is served."""
+
+    REAL = "1"
+    TENFOLD = "10"
+    MAXIMUM = "max"
+
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file [default: rxbridge.toml, if there].")]
+Products = Annotated[str | None, typer.Option(help="Products, separated by commas.")]
+Channels = Annotated[str | None, typer.Option(help="ticker, matches, heartbeat; separated by commas.")]
+FeedUrl = Annotated[str | None, typer.Option(help="WebSocket address of the feed.")]
+PulseStreamUrl = Annotated[str | None, typer.Option("--pulsestream-url", help="PulseStream's address.")]
+JournalPath = Annotated[Path | None, typer.Option("--journal", help="The journal's file.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")]
+
+
+@app.command()
+def run(
+    products: Products = None,
+    channels: Channels = None,
+    feed_url: FeedUrl = None,
+    pulsestream_url: PulseStreamUrl = None,
+    journal: JournalPath = None,
+    config: Config = None,
+    role: Annotated[Role | None, typer.Option(help="Which half this process is.")] = None,
+    dry_run: Annotated[
+        bool | None, typer.Option("--dry-run", help="Print batches as JSON lines instead of sending them.")
+    ] = None,
+    exit_when_idle: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="End when no frame came for so long and everything is delivered."),
+    ] = None,
+    verbose: Annotated[bool | None, typer.Option("--verbose", "-v", help="A line for every event.")] = None,
+    log_format: Annotated[LogFormat | None, typer.Option(help="How log lines look.")] = None,
+) -> None:
+    """Run the bridge until SIGTERM or SIGINT, which drain it; a second one ends it at once."""
+    from rxbridge.cli.run import run_bridge
+
+    run_bridge(
+        config,
+        _arguments(products, channels, feed_url, pulsestream_url, journal)
+        | {
+            "run.role": role,
+            "run.dry_run": dry_run,
+            "run.exit_when_idle": exit_when_idle,
+            "log.verbose": verbose,
+            "log.format": log_format,
+        },
+    )
+
+
+@app.command()
+def check(
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no server.")] = False,
+    products: Products = None,
+    channels: Channels = None,
+    feed_url: FeedUrl = None,
+    pulsestream_url: PulseStreamUrl = None,
+    journal: JournalPath = None,
+    config: Config = None,
+) -> None:
+    """Check configuration, journal, disk, both servers and the key, and say what to do about each."""
+    from rxbridge.cli.check import check_everything
+
+    arguments = _arguments(products, channels, feed_url, pulsestream_url, journal)
+    raise typer.Exit(check_everything(config, arguments, offline=offline))
+
+
+@app.command("config")
+def show_config(
+    products: Products = None,
+    channels: Channels = None,
+    feed_url: FeedUrl = None,
+    pulsestream_url: PulseStreamUrl = None,
+    journal: JournalPath = None,
+    config: Config = None,
+) -> None:
+    """Show each setting's value and where it came from, secrets hidden."""
+    from rxbridge.cli.config import print_settings
+
+    print_settings(config, _arguments(products, channels, feed_url, pulsestream_url, journal))
+
+
+@app.command()
+def verify(
+    channels: Channels = None,
+    pulsestream_url: PulseStreamUrl = None,
+    journal: JournalPath = None,
+    config: Config = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Compare what was received with what PulseStream holds."""
+    from rxbridge.cli.verify import verify_journal
+
+    arguments = _arguments(None, channels, None, pulsestream_url, journal)
+    if not verify_journal(config, arguments, as_json=json):
+        raise typer.Exit(AUDIT_FAILED)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=1, help="How long market data flows.")] = 30,
+    rate: Annotated[float, typer.Option(min=0.1, help="Trades a second; each makes a ticker and a match.")] = 25,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line for every event.")] = False,
+) -> None:
+    """Simulator, embedded PulseStream and bridge together, with a live status line; then the audit."""
+    from rxbridge.cli.demo import show_demo
+
+    if not show_demo(seconds=seconds, rate=rate, verbose=verbose):
+        raise typer.Exit(AUDIT_FAILED)
+
+
+@app.command()
+def simulate(
+    port: Port = 8765,
+    products: Annotated[str, typer.Option(help="Products, separated by commas.")] = "BTC-USD,ETH-USD",
+    rate: Annotated[float, typer.Option(min=0, help="Trades a second, over all products.")] = 20,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
+    recording: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Serve this recording instead (.jsonl, .jsonl.zst)."),
+    ] = None,
+    speed: Annotated[Speed, typer.Option(help="How fast to serve a recording.")] = Speed.REAL,
+) -> None:
+    """Serve Coinbase's Exchange protocol on loopback: a simulated market, or a recording."""
+    from rxbridge.cli.servers import serve_simulator
+
+    serve_simulator(
+        port=port,
+        products=products,
+        rate=rate,
+        seed=seed,
+        recording=recording,
+        speed=float(speed.replace("max", "inf")),
+    )
+
+
+@app.command()
+def pulsestream(
+    api_key: Annotated[
+        str,
+        typer.Option(
+            envvar="PULSESTREAM_API_KEY", show_envvar=True, help="Key of a tenant that exists from the start."
+        ),
+    ],
+    port: Port = 8000,
+    database: Annotated[Path, typer.Option(help="SQLite file of what is stored.")] = Path("pulsestream.sqlite"),
+    rate_limit: Annotated[int, typer.Option(min=0, help="Events a minute and tenant; 0 is no limit.")] = 100,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds that every request takes longer.")] = 0,
+) -> None:
+    """Serve an embedded PulseStream on loopback, quirks included."""
+    from rxbridge.cli.servers import serve_pulsestream
+
+    serve_pulsestream(port=port, database=database, api_key=api_key, rate_limit=rate_limit, latency=latency)
+
+
+@app.callback(invoke_without_command=True)
+def version_option(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """The options of no command."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """The entry point of the command `rxbridge`: runs a command, and turns what goes wrong into words and a code."""
+    try:
+        app()
+    except RxBridgeError as error:
+        typer.echo(f"rxbridge: {error}", err=True)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def exit_code(error: RxBridgeError) -> int:
+    """What the process ends with for an error."""
+    if isinstance(error, ConfigError | SubscriptionRejected):
+        return CONFIGURATION
+    return NO_PERMISSION if isinstance(error, Unauthorized) else UNAVAILABLE
+
+
+def _arguments(
+    products: str | None,
+    channels: str | None,
+    feed_url: str | None,
+    pulsestream_url: str | None,
+    journal: Path | None,
+) -> dict[str, Any]:
+    """The options that several commands share, under the names of their settings."""
+    return {
+        "feed.products": products,
+        "feed.channels": channels,
+        "feed.url": feed_url,
+        "pulsestream.url": pulsestream_url,
+        "journal.path": journal,
+    }

@@ -1,0 +1,129 @@
+"""`rxbridge check`: is everything there that a run needs, and what to do where it is not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from rxbridge import coinbase
+from rxbridge.bridge import pulsestream_client
+from rxbridge.cli.application import exit_code
+from rxbridge.config import Settings, load
+from rxbridge.errors import ConfigError, ConnectionLost, FeedError, FeedStalled, RxBridgeError
+from rxbridge.journal.sqlite import SqliteJournal
+from rxbridge.messages import Frame
+from rxbridge.telemetry.logging import configure
+
+_FEED_SECONDS = 10.0
+
+
+def check_everything(config: Path | None, arguments: Mapping[str, Any], *, offline: bool) -> int:
+    """One line a check on standard output; the exit code of the first that failed, or 0."""
+    try:
+        settings = load(config, arguments)
+    except ConfigError as error:
+        _tell("configuration", error)
+        return exit_code(error)
+    configure(form=settings.log.format)
+    _tell("configuration", "valid")
+    checks = [("journal", _journal), ("disk", _disk), ("API key", _key)]
+    if not offline:
+        checks += [("feed", _feed), ("PulseStream", _pulsestream)]
+    codes: list[int] = []
+    for name, check in checks:
+        try:
+            _tell(name, check(settings))
+        except RxBridgeError as error:
+            _tell(name, error)
+            codes.append(exit_code(error))
+    return next(iter(codes), 0)
+
+
+def _tell(name: str, result: str | RxBridgeError) -> None:
+    mark = "FAIL" if isinstance(result, RxBridgeError) else "ok"
+    typer.echo(f"{mark:<4}  {name}: {result}")
+
+
+def _journal(settings: Settings) -> str:
+    path = settings.journal.path
+    if not path.exists():
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise ConfigError("journal.path", f"there is no folder {folder}", f"create it: mkdir -p {folder}")
+        if not os.access(folder, os.W_OK):
+            raise ConfigError("journal.path", f"{folder} is not writable", "change its owner, or choose another path")
+        return f"{path} will be created"
+    if not os.access(path, os.W_OK):
+        raise ConfigError("journal.path", f"{path} is not writable", "change its owner, or choose another path")
+    with closing(SqliteJournal(path, role="read")) as journal:
+        size = journal.size()
+        dead = sum(1 for _ in journal.dead_letters())
+        gaps = sum(1 for _ in journal.gaps())
+    return f"{path}: {size.frames:,} frames, {size.bytes / 2**20:,.1f} MiB, {dead} dead letters, {gaps} gaps"
+
+
+def _disk(settings: Settings) -> str:
+    path = settings.journal.path
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError("journal.path", f"there is no folder {folder}", f"create it: mkdir -p {folder}")
+    free = shutil.disk_usage(folder).free + (path.stat().st_size if path.exists() else 0)
+    wanted = settings.journal.max_bytes
+    if free < wanted:
+        raise ConfigError(
+            "journal.max_bytes",
+            f"{wanted.human_readable()} do not fit on the disk, which has {free / 2**30:.1f} GiB for the journal",
+            "lower it, or make room",
+        )
+    return f"{free / 2**30:,.1f} GiB free for a journal of at most {wanted.human_readable()}"
+
+
+def _key(settings: Settings) -> str:
+    settings.pulsestream.secret()
+    return "set"
+
+
+def _pulsestream(settings: Settings) -> str:
+    with closing(pulsestream_client(settings.pulsestream)) as client:
+        client.check()
+    return f"{settings.pulsestream.url} answers and takes the key"
+
+
+def _feed(settings: Settings) -> str:
+    """Connect, subscribe, and wait for the first frame."""
+    feed = settings.feed
+    arrived: list[Frame] = []
+    failures: list[Exception] = []
+    settled = threading.Event()
+
+    def first(frame: Frame) -> None:
+        arrived.append(frame)
+        settled.set()
+
+    def failed(error: Exception) -> None:
+        failures.append(error)
+        settled.set()
+
+    frames = coinbase.connection(
+        feed.products,
+        feed.channels,
+        url=feed.url,
+        connect_timeout_seconds=feed.connect_timeout_seconds,
+        ca_file=str(feed.ca_file) if feed.ca_file else None,
+    )
+    subscription = frames.subscribe(first, failed)
+    settled.wait(feed.connect_timeout_seconds + _FEED_SECONDS)
+    subscription.dispose()
+    if failures and not arrived:
+        error = failures[0]
+        raise error if isinstance(error, FeedError) else ConnectionLost(feed.url, str(error))
+    if not arrived:
+        raise FeedStalled(feed.url, _FEED_SECONDS, answers_pings=False)
+    return f"{feed.url} answers to a subscription of {', '.join(feed.products)}"

@@ -1,0 +1,93 @@
+"""`rxbridge run`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from loguru import logger
+
+from rxbridge import __version__
+from rxbridge.bridge import Bridge
+from rxbridge.cli.status import StatusLine, summary
+from rxbridge.config import Settings, load
+from rxbridge.telemetry.logging import configure
+from rxbridge.telemetry.statistics import Statistics
+
+_INTERRUPTED = 130
+_STATUS_EVERY_SECONDS = 60.0
+
+
+def run_bridge(config: Path | None, arguments: Mapping[str, Any]) -> None:
+    """Run until a signal, until idle, or until the feed ends for good; then drain."""
+    settings = load(config, arguments)
+    status = StatusLine(sys.stderr)
+    configure(
+        verbose=settings.log.verbose,
+        form=settings.log.format,
+        secrets=() if settings.pulsestream.key is None else (settings.pulsestream.key.get_secret_value(),),
+        repeat_seconds=settings.log.repeat_seconds,
+        stream=status,
+    )
+    _introduce(settings)
+    with Bridge(settings) as bridge, Signals(bridge.stop):
+        bridge.run(_teller(status))
+        status.show("")
+    if bridge.last_statistics is not None:
+        logger.info("[STOPPED] {}", summary(bridge.last_statistics))
+
+
+class Signals:
+    """SIGTERM and SIGINT call `stop` the first time, and end the process at once the second time."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._before: dict[signal.Signals, Any] = {}
+        self._seen = False
+
+    def __enter__(self) -> None:
+        """Take the signals over."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._handle)
+
+    def __exit__(self, *_: object) -> None:
+        """Give them back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._seen:
+            # Nothing is lost by it: what is not acknowledged is in the journal.
+            os._exit(_INTERRUPTED)
+        self._seen = True
+        name = signal.Signals(number).name
+        sys.stderr.write(f"{name}: stopping; what is in hand is delivered or kept. Once more ends at once.\n")
+        self._stop()
+
+
+def _introduce(settings: Settings) -> None:
+    logger.info("[START] rxbridge {}: {}", __version__, ", ".join(settings.feed.products))
+    logger.info("[FEED] {}", settings.feed.url)
+    logger.info("[JOURNAL] {}", "in memory" if settings.run.dry_run else settings.journal.path)
+    logger.info("[SINK] {}", "standard output" if settings.run.dry_run else settings.pulsestream.url)
+
+
+def _teller(status: StatusLine) -> Callable[[Statistics], None]:
+    """Shows the status each second on a terminal, and logs it each minute elsewhere."""
+    told_at = time.monotonic()
+
+    def tell(statistics: Statistics) -> None:
+        nonlocal told_at
+        if status.isatty():
+            status.show(summary(statistics))
+        elif time.monotonic() - told_at >= _STATUS_EVERY_SECONDS:
+            told_at = time.monotonic()
+            logger.info("[STATUS] {}", summary(statistics))
+
+    return tell

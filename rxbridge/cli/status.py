@@ -1,0 +1,67 @@
+"""A status line below the log, on a terminal."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import threading
+from typing import TextIO
+
+from rxbridge.telemetry.statistics import Statistics
+
+_CLEAR_LINE = "\r\x1b[2K"
+
+
+class StatusLine(io.TextIOBase):
+    """A stream for log lines that keeps one changing line at the bottom of the terminal.
+
+    Where the target is no terminal it passes everything on and shows no status.
+    """
+
+    def __init__(self, target: TextIO) -> None:
+        self._target = target
+        self._lock = threading.Lock()
+        self._status = ""
+        self._live = target.isatty()
+
+    def isatty(self) -> bool:
+        """Whether the target is a terminal."""
+        return self._live
+
+    def write(self, text: str, /) -> int:
+        """Write above the status."""
+        with self._lock:
+            self._target.write(f"{_CLEAR_LINE}{text}{self._status}" if self._status else text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the target."""
+        self._target.flush()
+
+    def show(self, status: str) -> None:
+        """Replace the status; an empty one removes it."""
+        if not self._live:
+            return
+        with self._lock:
+            self._status = status[: shutil.get_terminal_size().columns - 1]
+            self._target.write(_CLEAR_LINE + self._status)
+            self._target.flush()
+
+
+def summary(statistics: Statistics) -> str:
+    """The numbers that matter, in one line."""
+    feed, delivery = statistics.feed, statistics.delivery
+    parts = [
+        f"{feed.frames:,} frames",
+        f"{delivery.received:,} received",
+        f"{delivery.delivered:,} delivered",
+        f"{statistics.waiting_frames:,} frames waiting",
+    ]
+    if statistics.oldest_waiting_seconds >= 1:
+        parts.append(f"oldest {statistics.oldest_waiting_seconds:,.0f} s")
+    for name, count in (("dead", delivery.dead), ("dropped", statistics.dropped_frames)):
+        if count:
+            parts.append(f"{count:,} {name}")
+    if feed.disconnections:
+        parts.append(f"{feed.disconnections:,} disconnects")
+    return " · ".join(parts)

@@ -1,0 +1,263 @@
+"""The delivery half: journal ─► pipeline ─► sink ─► acknowledge.
+
+The journal's pump reads the next frame when the chain has returned from the last, so the sink simply blocks. What the
+sink has settled is acknowledged, and only that: whatever happens to the process, the journal still holds the rest.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import reactivex
+from loguru import logger
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.scheduler import EventLoopScheduler
+
+from operators import retry_with_backoff
+from rxbridge.errors import EventRejected
+from rxbridge.events import EncodedEvent
+from rxbridge.journal import DeadLetter, Journal
+from rxbridge.messages import Frame, Match, Ticker
+from rxbridge.pipeline import batches, events, ids
+from rxbridge.telemetry.statistics import DeliveryStatistics
+
+CONSUMER = "pulsestream"
+"""The name under which the delivery half acknowledges."""
+
+WARM_UP_FRAMES = 10_000
+"""How far behind the cursor a start reads, to know again which events were made already."""
+
+_LETTERS_IN_MEMORY = 1_000
+
+
+class Sink(Protocol):
+    """A subscriber that delivers: `on_next` blocks until the batch is settled or abandoned."""
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether it gave a batch up because of a shutdown; it takes no further ones then."""
+        ...
+
+    def on_next(self, value: Sequence[EncodedEvent]) -> None:
+        """Deliver a batch."""
+        ...
+
+
+class Progress:
+    """What was read, what is settled, and so what may be acknowledged.
+
+    Dead letters are written together with the acknowledgement that they belong to, and before it: a crash in between
+    makes the same letters again from the same frames, under the same keys.
+    """
+
+    def __init__(self, journal: Journal, statistics: DeliveryStatistics) -> None:
+        self._journal = journal
+        self._statistics = statistics
+        self._lock = threading.Lock()
+        self._letters: list[DeadLetter] = []
+        self._read = journal.cursor(CONSUMER)
+
+    def restart(self) -> int:
+        """Forget what is in hand; the offset after which to read it again."""
+        with self._lock:
+            self._letters.clear()
+            self._read = self._journal.cursor(CONSUMER)
+            self._statistics.received = self._statistics.delivered + self._statistics.dead
+            return self._read
+
+    def in_hand(self) -> int:
+        """Events that were made and are neither delivered nor dead."""
+        return self._statistics.received - self._statistics.delivered - self._statistics.dead
+
+    def caught_up(self) -> bool:
+        """Whether everything in the journal was read and settled."""
+        return self._read >= self._journal.size().last_offset and self.in_hand() == 0
+
+    def track(self, frames: Observable[Frame]) -> Observable[Frame]:
+        """Note each frame's offset when the chain below has returned from it."""
+
+        def subscribe(observer: ObserverBase[Frame], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            def on_next(frame: Frame) -> None:
+                observer.on_next(frame)
+                self._read = frame.offset
+
+            return frames.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    def dead(self, letter: DeadLetter) -> None:
+        """Count a dead letter, and keep it until the next acknowledgement."""
+        with self._lock:
+            self._letters.append(letter)
+            self._statistics.dead += 1
+            crowded = len(self._letters) >= _LETTERS_IN_MEMORY
+        if crowded:
+            self._write_letters()
+
+    def settled(self, batch: Sequence[EncodedEvent]) -> None:
+        """Acknowledge a batch, each event of which is stored or a dead letter."""
+        self._write_letters()
+        self._journal.acknowledge(CONSUMER, batch[-1].offset)
+
+    def acknowledge_idle(self) -> None:
+        """Acknowledge frames that made no event, such as an hour of heartbeats, when nothing is in hand.
+
+        The offset is taken before the count: every event of a frame up to that offset was counted before the offset
+        was noted, so if nothing is in hand afterwards, all of them are settled.
+        """
+        read = self._read
+        if self.in_hand() == 0 and read > self._journal.cursor(CONSUMER):
+            self._write_letters()
+            self._journal.acknowledge(CONSUMER, read)
+
+    def _write_letters(self) -> None:
+        with self._lock:
+            letters = list(self._letters)
+        if letters:
+            self._journal.add_dead_letters(letters)
+            with self._lock:
+                del self._letters[: len(letters)]
+
+
+class Delivery:
+    """The delivery half, from start to drain.
+
+    Args:
+        journal: Where the frames are.
+        sink: Makes the sink, given what to call when a batch is settled and when an event is refused.
+        channels: Whose messages become events.
+        environment: `source.environment` of every event.
+        batch_count: Events in a batch.
+        batch_seconds: A batch closes so long after its first event.
+        batch_bytes: Bytes of events in a batch.
+        statistics: Where to count.
+        verbose: Whether to tell of every message.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        sink: Callable[[Progress], Sink],
+        *,
+        channels: Sequence[str],
+        environment: str,
+        batch_count: int,
+        batch_seconds: float,
+        batch_bytes: int,
+        statistics: DeliveryStatistics,
+        verbose: bool = False,
+    ) -> None:
+        self.statistics = statistics
+        self.progress = Progress(journal, statistics)
+        self._journal = journal
+        self._sink = sink(self.progress)
+        self._channels = channels
+        self._environment = environment
+        self._told = _tell if verbose else None
+        self._batches = batches(
+            count=batch_count, seconds=batch_seconds, size_bytes=batch_bytes, scheduler=(timers := EventLoopScheduler())
+        )
+        self._timers = timers
+        self._finish = threading.Event()
+        self._stop = threading.Event()
+        self._done = threading.Event()
+        self._subscription: DisposableBase | None = None
+
+    def start(self) -> None:
+        """Begin, on the journal's thread; returns at once."""
+        stream = reactivex.defer(lambda _: self._from_cursor()).pipe(
+            # Nothing should end the stream but its completion. If something does (a page of the journal that cannot
+            # be read, a defect of ours), it is said, and everything unacknowledged is read again.
+            retry_with_backoff(lambda attempt, _: min(2.0**attempt, 30.0), on_retry=_say_why, scheduler=self._timers)
+        )
+        self._subscription = stream.subscribe(self._sink.on_next, self._failed, self._done.set)
+
+    def drain(self, seconds: float) -> bool:
+        """Deliver what is in the journal for three quarters of the time, then only what is in hand; then stop.
+
+        Returns:
+            Whether everything was delivered. What was not waits in the journal.
+        """
+        deadline = time.monotonic() + seconds
+        self._finish.set()
+        while not self._done.wait(0.02) and time.monotonic() < deadline:
+            if self._sink.abandoned or time.monotonic() > deadline - seconds / 4:
+                self._stop.set()
+        complete = self._done.is_set() and self.progress.caught_up()
+        if complete:
+            self.progress.acknowledge_idle()
+        if self._subscription is not None:
+            self._subscription.dispose()
+        self._timers.dispose()
+        return complete
+
+    def _from_cursor(self) -> Observable[Sequence[EncodedEvent]]:
+        after = self.progress.restart()
+        frames = self._journal.frames(after, finish=self._finish, stop=self._stop)
+        return self.progress.track(frames).pipe(
+            events(
+                channels=self._channels,
+                environment=self._environment,
+                statistics=self.statistics,
+                dead_letter=self.progress.dead,
+                seen=ids(_recent(self._journal, after), self._channels),
+                told=self._told,
+            ),
+            self._batches,
+        )
+
+    def _failed(self, error: Exception) -> None:
+        logger.opt(exception=error).error("[FATAL] The delivery has ended: {}", error)
+        self._done.set()
+
+
+def refused(progress: Progress) -> Callable[[EncodedEvent, EventRejected, int, int, int], None]:
+    """What the sink calls for an event that PulseStream refuses for good: a dead letter with its story."""
+
+    def keep(event: EncodedEvent, error: EventRejected, first_attempt: int, last_attempt: int, attempts: int) -> None:
+        progress.dead(
+            DeadLetter(
+                offset=event.offset,
+                event_id=event.event_id,
+                stage="deliver",
+                reason="; ".join(error.reasons),
+                content=event.body,
+                first_attempt=first_attempt,
+                last_attempt=last_attempt,
+                attempts=attempts,
+            )
+        )
+
+    return keep
+
+
+def _recent(journal: Journal, cursor: int) -> Iterator[Frame]:
+    """The last frames up to the cursor, as far as the journal still keeps them."""
+    after = max(cursor - WARM_UP_FRAMES, 0)
+    while after < cursor and (frames := journal.read(after)):
+        for frame in frames:
+            if frame.offset > cursor:
+                return
+            yield frame
+        after = frames[-1].offset
+
+
+def _tell(message: Ticker | Match) -> None:
+    product, price = str(message.product_id), str(message.price)
+    if isinstance(message, Ticker):
+        logger.debug("[TICKER] Received ticker update: {} @ ${}", product, price)
+    else:
+        logger.debug("[TRADE] Received trade: {} @ ${}", product, price)
+
+
+def _say_why(error: Exception, attempt: int, seconds: float) -> None:
+    logger.opt(exception=error).error(
+        "[RESTARTING] The delivery stopped and starts again from the journal in {:.1f} s (attempt {}): {}",
+        seconds,
+        attempt,
+        error,
+    )

@@ -1,0 +1,138 @@
+"""The main chain, pure: frames in, batches of events out.
+
+    frames ─► parse ─► only ─► dedupe ─► to event ─► batch ─► (the sink)
+
+What fails on the way is no error of the stream: it becomes a dead letter, and the next frame goes on. Every frame is
+counted on exactly one way out, so that at any moment
+
+    received = delivered + dead + waiting in hand      and      frames = received + ignored + repeated
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeAlias
+
+from reactivex import Observable
+from reactivex import operators as ops
+from reactivex.abc import SchedulerBase
+
+from operators import attempt, batch, dedupe, only, parse
+from rxbridge.coinbase.exchange import decode
+from rxbridge.errors import MalformedFrame
+from rxbridge.events import EncodedEvent, encode, event_id, to_event
+from rxbridge.journal import DeadLetter
+from rxbridge.messages import Frame, Match, Message, Ticker, Unknown
+from rxbridge.telemetry.statistics import DeliveryStatistics
+
+KeepDeadLetter: TypeAlias = Callable[[DeadLetter], None]
+
+REMEMBERED_IDS = 20_000
+"""How many event ids are remembered to know a repeat. An older repeat is sent, and PulseStream knows it by its id."""
+
+_MESSAGES_OF: dict[str, type[Ticker | Match]] = {"ticker": Ticker, "matches": Match}
+
+
+def events(
+    *,
+    channels: Collection[str],
+    environment: str,
+    statistics: DeliveryStatistics,
+    dead_letter: KeepDeadLetter,
+    seen: Iterable[str] = (),
+    told: Callable[[Ticker | Match], None] | None = None,
+) -> Callable[[Observable[Frame]], Observable[EncodedEvent]]:
+    """Frames to events, in order, each once.
+
+    Args:
+        channels: Whose messages become events; those of others are ignored, and counted so.
+        environment: `source.environment` of every event.
+        statistics: Where to count.
+        dead_letter: Is given what fails.
+        seen: Ids of events that were made before, oldest first; they are not made again.
+        told: Is told of every message that is about to become an event.
+    """
+    wanted = _wanted(channels)
+
+    def ignore(message: Message) -> None:
+        statistics.ignored += 1
+        statistics.unknown += isinstance(message, Unknown)
+
+    def repeat(_: Ticker | Match) -> None:
+        statistics.repeated += 1
+
+    def unparsed(frame: Frame, error: Exception) -> None:
+        statistics.received += 1
+        dead_letter(_letter(frame, "", "parse", error))
+
+    def unmapped(message: Ticker | Match, error: Exception) -> None:
+        statistics.received += 1
+        dead_letter(_letter(message.frame, event_id(message), "map", error))
+
+    def encoded(message: Ticker | Match) -> EncodedEvent:
+        event = encode(to_event(message, environment=environment, now=time.time_ns()), message.frame.offset)
+        statistics.received += 1
+        return event
+
+    def chain(frames: Observable[Frame]) -> Observable[EncodedEvent]:
+        messages = frames.pipe(
+            parse(decode, unparsed),
+            only(*wanted, otherwise=ignore),
+            dedupe(event_id, remember=REMEMBERED_IDS, seen=seen, repeated=repeat),
+        )
+        if told is not None:
+            messages = messages.pipe(ops.do_action(told))
+        return messages.pipe(attempt(encoded, unmapped))
+
+    return chain
+
+
+def batches(
+    *, count: int, seconds: float, size_bytes: int, scheduler: SchedulerBase
+) -> Callable[[Observable[EncodedEvent]], Observable[Sequence[EncodedEvent]]]:
+    """Events to batches of at most `count` events and `size_bytes`, closed `seconds` after their first event."""
+    return batch(count=count, seconds=seconds, bytes=size_bytes, size=_size, scheduler=scheduler)
+
+
+def ids(frames: Iterable[Frame], channels: Collection[str]) -> Iterable[str]:
+    """The ids of the events that the frames make, repeats included; what makes none is passed over."""
+    wanted = _wanted(channels)
+    for frame in frames:
+        try:
+            messages = decode(frame)
+        except MalformedFrame:
+            continue
+        for message in messages:
+            if isinstance(message, wanted):
+                yield event_id(message)
+
+
+def count_events(frame: Frame, channels: Collection[str]) -> int:
+    """How many events a frame counts for: a malformed one for one, as it would have been a dead letter."""
+    try:
+        messages = decode(frame)
+    except MalformedFrame:
+        return 1
+    return sum(isinstance(message, _wanted(channels)) for message in messages)
+
+
+def _size(event: EncodedEvent) -> int:
+    return len(event.body)
+
+
+def _wanted(channels: Collection[str]) -> tuple[type[Ticker | Match], ...]:
+    return tuple(_MESSAGES_OF[channel] for channel in channels if channel in _MESSAGES_OF)
+
+
+def _letter(frame: Frame, event: str, stage: str, error: Exception) -> DeadLetter:
+    now = time.time_ns()
+    return DeadLetter(
+        offset=frame.offset,
+        event_id=event,
+        stage="parse" if stage == "parse" else "map",
+        reason=str(error) or type(error).__name__,
+        content=frame.data,
+        first_attempt=now,
+        last_attempt=now,
+    )

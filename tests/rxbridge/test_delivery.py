@@ -1,0 +1,242 @@
+"""The delivery half on a journal in memory: what is acknowledged, and when."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rxbridge.delivery import CONSUMER, Delivery, Progress, refused
+from rxbridge.errors import EventRejected, JournalFull
+from rxbridge.events import EncodedEvent
+from rxbridge.journal import DeadLetter, MemoryJournal
+from rxbridge.messages import Frame
+from rxbridge.telemetry.statistics import DeliveryStatistics
+
+HEARTBEAT = b'{"type":"heartbeat","product_id":"BTC-USD"}'
+TORN = b'{"type":"match'
+
+
+def match(trade: int) -> bytes:
+    fields = {"type": "match", "trade_id": trade, "product_id": "BTC-USD", "price": "1", "size": "1"}
+    return json.dumps(fields).encode()
+
+
+class RecordingSink:
+    """Takes batches; its owner decides what becomes of each."""
+
+    def __init__(self, progress: Progress, statistics: DeliveryStatistics) -> None:
+        self.progress = progress
+        self.statistics = statistics
+        self.abandoned = False
+        self.batches: list[list[str]] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.refuse: Callable[[EncodedEvent], bool] = lambda _event: False
+
+    def on_next(self, value: Sequence[EncodedEvent]) -> None:
+        self.open.wait(30)
+        if self.abandoned:
+            return
+        self.batches.append([event.event_id for event in value])
+        refuse = refused(self.progress)
+        bad = [event for event in value if self.refuse(event)]
+        for event in bad:
+            refuse(event, EventRejected(event.event_id, ["bad"]), 1, 2, 3)
+        self.progress.settled(value)
+        self.statistics.delivered += len(value) - len(bad)
+
+
+class Half:
+    def __init__(self, journal: MemoryJournal | None = None, **options: Any) -> None:
+        self.journal = MemoryJournal() if journal is None else journal
+        self.statistics = DeliveryStatistics()
+        self.sinks: list[RecordingSink] = []
+        defaults: dict[str, Any] = {"batch_count": 3, "batch_seconds": 0.02, "batch_bytes": 1_000_000}
+        self.delivery = Delivery(
+            self.journal,
+            self.make_sink,
+            channels=("ticker", "matches"),
+            environment="test",
+            statistics=self.statistics,
+            **(defaults | options),
+        )
+        self.appended = 0
+
+    def make_sink(self, progress: Progress) -> RecordingSink:
+        self.sinks.append(RecordingSink(progress, self.statistics))
+        return self.sinks[-1]
+
+    @property
+    def sink(self) -> RecordingSink:
+        return self.sinks[0]
+
+    def append(self, *contents: bytes) -> None:
+        for data in contents:
+            self.appended += 1
+            self.journal.append(Frame(data=data, received_at=time.time_ns(), connection=1, index=self.appended))
+        assert self.journal.flush(10)
+
+    def delivered(self) -> list[str]:
+        return [event for batch in self.sink.batches for event in batch]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.sampled_from([HEARTBEAT, TORN, *map(match, range(1, 9))]), max_size=40), st.sets(st.integers(1, 8)))
+def test_everything_is_delivered_or_dead_and_then_acknowledged(contents: list[bytes], poisonous: set[int]) -> None:
+    half = Half()
+    half.sink.refuse = lambda event: int(event.event_id.rsplit("-", 1)[1]) in poisonous
+    half.delivery.start()
+    half.append(*contents)
+
+    assert half.delivery.drain(10)
+
+    trades = {trade for trade in range(1, 9) if match(trade) in contents}
+    counts = half.statistics
+    letters = list(half.journal.dead_letters())
+    assert sorted(half.delivered()) == sorted(f"coinbase-BTC-USD-match-{trade}" for trade in trades)
+    assert counts.delivered == len(trades - poisonous)
+    assert counts.dead == len(letters) == len(trades & poisonous) + contents.count(TORN)
+    assert counts.received == counts.delivered + counts.dead
+    assert len(contents) == counts.received + counts.ignored + counts.repeated
+    assert half.journal.cursor(CONSUMER) == len(contents)
+
+
+def test_nothing_is_acknowledged_before_it_is_settled(wait_for: Callable[..., None]) -> None:
+    half = Half()
+    half.sink.open.clear()
+    half.delivery.start()
+    half.append(*map(match, range(1, 4)), HEARTBEAT)
+    wait_for(lambda: half.statistics.received == 3)
+
+    half.delivery.progress.acknowledge_idle()
+
+    assert half.journal.cursor(CONSUMER) == 0
+    half.sink.open.set()
+    wait_for(lambda: half.journal.cursor(CONSUMER) == 3)
+    assert half.delivery.drain(10)
+
+
+def test_frames_without_events_are_acknowledged_when_nothing_is_in_hand(wait_for: Callable[..., None]) -> None:
+    half = Half()
+    half.delivery.start()
+    half.append(match(1), *[HEARTBEAT] * 10)
+
+    def acknowledged() -> bool:
+        half.delivery.progress.acknowledge_idle()
+        return half.journal.cursor(CONSUMER) == 11
+
+    wait_for(acknowledged)
+    assert half.delivery.progress.caught_up()
+    assert half.delivery.drain(10)
+
+
+def test_a_dead_letter_is_written_before_its_frame_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = Half()
+    order: list[str] = []
+    write, acknowledge = half.journal.add_dead_letters, half.journal.acknowledge
+    monkeypatch.setattr(half.journal, "add_dead_letters", lambda letters: (order.append("letters"), write(letters)))
+    monkeypatch.setattr(
+        half.journal, "acknowledge", lambda name, offset: (order.append("cursor"), acknowledge(name, offset))
+    )
+    half.append(TORN)
+    half.delivery.start()
+
+    assert half.delivery.drain(10)
+
+    assert order == ["letters", "cursor"]
+    (letter,) = half.journal.dead_letters()
+    assert (letter.offset, letter.event_id, letter.stage, letter.content) == (1, "", "parse", TORN)
+
+
+def test_a_refused_event_is_a_dead_letter_with_its_story() -> None:
+    half = Half()
+    half.sink.refuse = lambda _event: True
+    half.append(match(5))
+    half.delivery.start()
+
+    assert half.delivery.drain(10)
+
+    (letter,) = half.journal.dead_letters()
+    assert (letter.event_id, letter.stage, letter.reason) == ("coinbase-BTC-USD-match-5", "deliver", "bad")
+    assert (letter.first_attempt, letter.last_attempt, letter.attempts) == (1, 2, 3)
+    assert json.loads(letter.content)["event_id"] == letter.event_id
+
+
+def test_a_full_disk_delays_dead_letters_and_loses_none(
+    monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+) -> None:
+    half = Half()
+    write = half.journal.add_dead_letters
+
+    def full(letters: Sequence[DeadLetter]) -> None:
+        raise JournalFull("journal", f"no room for {len(letters)} letters")
+
+    monkeypatch.setattr(half.journal, "add_dead_letters", full)
+    half.append(TORN)
+    half.delivery.start()
+    wait_for(lambda: half.statistics.dead == 1)
+    with pytest.raises(JournalFull):
+        half.delivery.progress.acknowledge_idle()
+    assert half.journal.cursor(CONSUMER) == 0
+
+    monkeypatch.setattr(half.journal, "add_dead_letters", write)
+    assert half.delivery.drain(10)
+    assert len(list(half.journal.dead_letters())) == 1
+
+
+def test_a_defect_in_the_stream_restarts_it_from_the_journal(
+    monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+) -> None:
+    half = Half(batch_count=1)
+    read, failures = half.journal.read, [OSError("a page that cannot be read")]
+
+    def fail_once(after: int, limit: int = 1000) -> Sequence[Frame]:
+        if after >= 2 and failures:
+            raise failures.pop()
+        return read(after, min(limit, 2))
+
+    monkeypatch.setattr(half.journal, "read", fail_once)
+    half.append(*map(match, range(1, 7)))
+    half.delivery.start()
+    wait_for(lambda: len(half.delivered()) == 6)
+
+    assert half.delivery.drain(10)
+    assert half.delivered() == [f"coinbase-BTC-USD-match-{trade}" for trade in range(1, 7)]
+    assert half.statistics.received == half.statistics.delivered == 6
+
+
+def test_a_repeat_is_known_again_after_a_restart(wait_for: Callable[..., None]) -> None:
+    journal = MemoryJournal()
+    first = Half(journal)
+    first.append(match(1), match(2))
+    first.delivery.start()
+    assert first.delivery.drain(10)
+
+    second = Half(journal)
+    second.delivery.start()
+    second.append(match(2), match(3))
+    wait_for(lambda: second.statistics.received == 1)
+
+    assert second.delivery.drain(10)
+    assert second.delivered() == ["coinbase-BTC-USD-match-3"]
+    assert second.statistics.repeated == 1
+
+
+def test_a_drain_with_a_sink_that_gives_up_ends_and_keeps_the_rest(wait_for: Callable[..., None]) -> None:
+    half = Half()
+    half.sink.open.clear()
+    half.append(*map(match, range(1, 100)))
+    half.delivery.start()
+    wait_for(lambda: half.statistics.received >= 3)
+
+    half.sink.abandoned = True
+    half.sink.open.set()
+
+    assert not half.delivery.drain(30)
+    assert half.delivered() == []
+    assert half.journal.cursor(CONSUMER) == 0

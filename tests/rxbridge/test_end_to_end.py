@@ -1,0 +1,286 @@
+"""The whole bridge, as real processes over loopback: nothing lost, nothing twice, whatever happens to them."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rxbridge.pulsestream_server import EmbeddedPulseStream
+from rxbridge.recording import read
+from rxbridge.simulator import Simulator
+
+KEY = "a-key-that-must-not-leak"
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Any:
+    with EmbeddedPulseStream(database=str(tmp_path / "stored.sqlite"), api_key=KEY, rate_limit=0) as server:
+        yield server
+
+
+def arguments(simulator: Simulator, url: str, journal: Path, *more: object) -> list[object]:
+    feed = ["--feed-url", simulator.url, "--products", "BTC-USD,ETH-USD", "--channels", "ticker,matches"]
+    return ["run", *feed, "--pulsestream-url", url, "--journal", journal, *more]
+
+
+def played(recording: Path, speed: float) -> Simulator:
+    return Simulator(recording=partial(read, recording), speed=speed)
+
+
+def verify(command: Start, url: str, journal: Path, expected_code: int = 0) -> dict[str, Any]:
+    done = command("verify", "--json", "--pulsestream-url", url, "--journal", journal, PULSESTREAM_API_KEY=KEY)
+    assert done.wait() == expected_code, done.stderr
+    return json.loads(done.stdout)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def assert_exact(audit: dict[str, Any], events: int) -> None:
+    counts = {name: audit[name] for name in ("received", "delivered", "stored")}
+    assert counts == dict.fromkeys(counts, events)
+    none = {name: audit[name] for name in ("dead", "dropped", "waiting", "duplicates", "missing", "unreadable")}
+    assert not any(none.values()), none
+
+
+def test_a_recording_is_delivered_once_even_if_it_runs_twice(
+    command: Start, server: EmbeddedPulseStream, recording: Callable[..., Path], tmp_path: Path
+) -> None:
+    with played(recording(trades=150), speed=10) as simulator:
+        for journal in (tmp_path / "first.journal", tmp_path / "first.journal", tmp_path / "second.journal"):
+            run = command(*arguments(simulator, server.url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
+            assert run.wait() == 0, run.stderr
+            assert KEY not in run.stderr + run.stdout
+            assert_exact(verify(command, server.url, journal), 300)
+
+
+def test_kill_9_five_times_changes_nothing(
+    command: Start, server: EmbeddedPulseStream, recording: Callable[..., Path], tmp_path: Path, wait_for: Start
+) -> None:
+    journal = tmp_path / "killed.journal"
+    with played(recording(trades=200, seconds=2.0), speed=1) as simulator:
+        for kill in range(5):
+            before = simulator.statistics.frames.get("ticker", 0)
+            run = command(*arguments(simulator, server.url, journal), PULSESTREAM_API_KEY=KEY)
+            wanted = before + 5 + 40 * kill  # a little further into the recording each time
+            wait_for(lambda wanted=wanted: simulator.statistics.frames.get("ticker", 0) >= wanted)
+            run.send(signal.SIGKILL)
+            assert run.wait() == -signal.SIGKILL
+        run = command(*arguments(simulator, server.url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
+        assert run.wait() == 0, run.stderr
+
+    assert_exact(verify(command, server.url, journal), 400)
+
+
+def test_an_outage_of_pulsestream_costs_nothing(
+    command: Start, recording: Callable[..., Path], tmp_path: Path, wait_for: Start
+) -> None:
+    journal, database, port = tmp_path / "outage.journal", str(tmp_path / "stored.sqlite"), free_port()
+    options: dict[str, Any] = {"database": database, "api_key": KEY, "rate_limit": 0, "port": port}
+    with played(recording(trades=200, seconds=2.0), speed=1) as simulator:
+        with EmbeddedPulseStream(**options) as server:
+            run = command(
+                *arguments(simulator, server.url, journal, "--exit-when-idle", 1, "--verbose"),
+                PULSESTREAM_API_KEY=KEY,
+            )
+            wait_for(lambda: "[SUCCESS]" in run.stderr)
+        wait_for(lambda: run.stderr.count("[TICKER]") >= 150 or "cannot be reached" in run.stderr)
+        with EmbeddedPulseStream(**options) as server:
+            assert run.wait() == 0, run.stderr
+            assert_exact(verify(command, server.url, journal), 400)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_drains_and_ends_with_0(
+    command: Start, server: EmbeddedPulseStream, tmp_path: Path, wait_for: Start, number: signal.Signals
+) -> None:
+    journal = tmp_path / "drained.journal"
+    with Simulator(rate=200) as simulator:
+        # A window longer than the test: only a drain that flushes the open batch at once gets its events out.
+        run = command(
+            *arguments(simulator, server.url, journal, "--verbose"),
+            PULSESTREAM_API_KEY=KEY,
+            RXBRIDGE_BATCH_SECONDS="600",
+            RXBRIDGE_BATCH_COUNT="1000",
+        )
+        wait_for(lambda: run.stderr.count("[TICKER]") >= 50)
+        run.send(number)
+        assert run.wait() == 0, run.stderr
+
+    audit = verify(command, server.url, journal)
+    assert_exact(audit, audit["received"])
+    assert audit["received"] >= 50
+
+
+def test_a_drain_against_a_dead_server_keeps_everything_for_the_next_start(
+    command: Start, recording: Callable[..., Path], tmp_path: Path, wait_for: Start
+) -> None:
+    journal, port = tmp_path / "kept.journal", free_port()
+    url = f"http://127.0.0.1:{port}"
+    with played(recording(trades=50), speed=10) as simulator:
+        run = command(*arguments(simulator, url, journal, "--verbose"), PULSESTREAM_API_KEY=KEY)
+        wait_for(lambda: run.stderr.count("[TICKER]") >= 50)
+        run.send(signal.SIGTERM)
+        assert run.wait(20) == 0, run.stderr
+        assert "wait in the journal" in run.stderr
+
+        with EmbeddedPulseStream(
+            database=str(tmp_path / "stored.sqlite"), api_key=KEY, rate_limit=0, port=port
+        ) as server:
+            waiting = verify(command, server.url, journal)
+            assert (waiting["waiting"], waiting["delivered"], waiting["stored"]) == (100, 0, 0)
+            run = command(*arguments(simulator, url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
+            assert run.wait() == 0, run.stderr
+            assert_exact(verify(command, server.url, journal), 100)
+
+
+def test_a_second_signal_ends_at_once_and_loses_nothing(
+    command: Start, recording: Callable[..., Path], tmp_path: Path, wait_for: Start
+) -> None:
+    journal, port = tmp_path / "twice.journal", free_port()
+    url = f"http://127.0.0.1:{port}"
+    server = command("pulsestream", "--port", port, "--rate-limit", 0, "--database", "s", PULSESTREAM_API_KEY=KEY)
+    wait_for(lambda: url in server.stderr)
+    with played(recording(trades=200, seconds=2.0), speed=1) as simulator:
+        run = command(
+            *arguments(simulator, url, journal, "--verbose"),
+            PULSESTREAM_API_KEY=KEY,
+            RXBRIDGE_RUN_SHUTDOWN_SECONDS="600",
+        )
+        wait_for(lambda: "[SUCCESS]" in run.stderr)
+        server.send(signal.SIGSTOP)  # a request hangs from now on
+        wait_for(lambda: run.stderr.count("[TICKER]") >= 150)
+        run.send(signal.SIGTERM)
+        wait_for(lambda: "SIGTERM: stopping" in run.stderr)
+        run.send(signal.SIGTERM)
+        assert run.wait() == 130
+        server.send(signal.SIGCONT)
+
+        run = command(*arguments(simulator, url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
+        assert run.wait() == 0, run.stderr
+    assert_exact(verify(command, url, journal), 400)
+
+
+def test_feeding_and_delivering_in_two_processes(
+    command: Start, server: EmbeddedPulseStream, recording: Callable[..., Path], tmp_path: Path
+) -> None:
+    journal = tmp_path / "shared.journal"
+    with played(recording(trades=150), speed=1) as simulator:
+        feeder = command(*arguments(simulator, server.url, journal, "--role", "feed", "--exit-when-idle", 2))
+        deliverer = command(
+            *arguments(simulator, server.url, journal, "--role", "deliver", "--exit-when-idle", 4),
+            PULSESTREAM_API_KEY=KEY,
+        )
+        assert feeder.wait() == 0, feeder.stderr
+        assert deliverer.wait() == 0, deliverer.stderr
+
+    assert_exact(verify(command, server.url, journal), 300)
+
+
+def test_a_dry_run_prints_batches_and_sends_nothing(
+    command: Start, recording: Callable[..., Path], tmp_path: Path
+) -> None:
+    journal = tmp_path / "dry.journal"
+    with played(recording(trades=30), speed=10) as simulator:
+        run = command(*arguments(simulator, "http://127.0.0.1:9", journal, "--dry-run", "--exit-when-idle", 1))
+        assert run.wait() == 0, run.stderr
+
+    ids = [event["event_id"] for line in run.stdout.splitlines() for event in json.loads(line)["events"]]
+    assert len(ids) == len(set(ids)) == 60
+    assert "coinbase-BTC-USD-1000" in ids
+    assert "coinbase-ETH-USD-match-1014" in ids
+    assert not journal.exists()
+
+
+def test_a_refused_key_ends_the_start_with_77(command: Start, server: EmbeddedPulseStream, tmp_path: Path) -> None:
+    with Simulator() as simulator:
+        run = command(*arguments(simulator, server.url, tmp_path / "j"), PULSESTREAM_API_KEY="another-key")
+        assert run.wait() == 77
+    assert "refused the API key" in run.stderr
+    assert "another-key" not in run.stderr
+
+
+def test_a_wrong_configuration_ends_the_start_with_78(command: Start) -> None:
+    assert command("run", "--channels", "tickr", PULSESTREAM_API_KEY=KEY).wait() == 78
+    assert command("run").wait() == 78  # there is no default key
+    assert command("verify", "--journal", "absent", PULSESTREAM_API_KEY=KEY).wait() == 78
+
+
+def test_products_that_do_not_exist_end_the_start_with_78(
+    command: Start, server: EmbeddedPulseStream, tmp_path: Path
+) -> None:
+    with Simulator() as simulator:
+        run = command(
+            *arguments(simulator, server.url, tmp_path / "j", "--products", "NO-SUCH"), PULSESTREAM_API_KEY=KEY
+        )
+        assert run.wait() == 78, run.stderr
+    assert "NO-SUCH" in run.stderr
+
+
+def test_wrong_usage_ends_with_2(command: Start) -> None:
+    assert command("run", "--no-such-option").wait() == 2
+
+
+def test_verify_without_a_server_ends_with_69(command: Start, recording: Callable[..., Path], tmp_path: Path) -> None:
+    journal = tmp_path / "unverified.journal"
+    with played(recording(trades=5), speed=10) as simulator:
+        feeder = command(*arguments(simulator, "http://127.0.0.1:9", journal, "--role", "feed", "--exit-when-idle", 1))
+        assert feeder.wait() == 0, feeder.stderr
+
+    check = command(
+        "verify", "--journal", journal, "--pulsestream-url", f"http://127.0.0.1:{free_port()}", PULSESTREAM_API_KEY=KEY
+    )
+    assert check.wait() == 69, check.stderr
+    assert "cannot be reached" in check.stderr
+
+
+def test_a_second_feeder_is_refused(command: Start, tmp_path: Path, wait_for: Start) -> None:
+    journal = tmp_path / "busy.journal"
+    with Simulator() as simulator:
+        first = command(*arguments(simulator, "http://127.0.0.1:9", journal, "--role", "feed"))
+        wait_for(lambda: "[OK] Subscription confirmed" in first.stderr)
+        second = command(*arguments(simulator, "http://127.0.0.1:9", journal, "--role", "feed"))
+        assert second.wait() == 69
+        assert f"process {first.process.pid}" in second.stderr or str(first.process.pid) in second.stderr
+        first.send(signal.SIGTERM)
+        assert first.wait() == 0
+
+
+def test_an_audit_notices_what_the_server_has_lost(
+    command: Start, server: EmbeddedPulseStream, recording: Callable[..., Path], tmp_path: Path
+) -> None:
+    journal = tmp_path / "lost.journal"
+    with played(recording(trades=20), speed=10) as simulator:
+        run = command(*arguments(simulator, server.url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
+        assert run.wait() == 0, run.stderr
+
+    with EmbeddedPulseStream(database=str(tmp_path / "empty.sqlite"), api_key=KEY, rate_limit=0) as empty:
+        audit = verify(command, empty.url, journal, expected_code=1)
+    assert (audit["stored"], audit["missing"], len(audit["missing_ids"])) == (0, 40, 40)
+
+
+RECORDINGS = Path(os.environ.get("COINBASE_RECORDINGS", Path(__file__).parents[3] / "shared" / "data"))
+
+
+@pytest.mark.skipif(not (RECORDINGS / "exchange-2021.jsonl.zst").exists(), reason="needs the recordings")
+def test_real_frames_of_2021_are_stored_once_each(command: Start, server: EmbeddedPulseStream, tmp_path: Path) -> None:
+    products = "BAND-BTC,BAND-GBP,CRV-EUR,DASH-BTC,NMR-EUR,NU-GBP,SKL-BTC,SKL-GBP,SKL-USD,YFI-BTC"
+    journal = tmp_path / "real.journal"
+    with played(RECORDINGS / "exchange-2021.jsonl.zst", speed=10) as simulator:
+        for _ in range(2):
+            run = command(
+                *arguments(simulator, server.url, journal, "--products", products, "--exit-when-idle", 1),
+                PULSESTREAM_API_KEY=KEY,
+            )
+            assert run.wait() == 0, run.stderr
+    assert_exact(verify(command, server.url, journal), 90)
