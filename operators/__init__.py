@@ -3,9 +3,9 @@
     from reactivex import operators as ops
     from operators import batch, only
 
-`attempt` and `parse` map what may fail, `only` and `dedupe` filter, `batch` and `conflate` thin out in time, and
-`retry_with_backoff` and `stall_after` keep a source alive. They know of no application, do no I/O, and read no clock
-but that of the scheduler that they are given.
+`attempt` and `parse` map what may fail, `only` and `dedupe` filter, `batch` and `conflate` thin out in time,
+`retry_with_backoff` and `stall_after` keep a source alive, and `SteadyScheduler` keeps the time. They know of no
+application, do no I/O, and read no clock but that of the scheduler that they are given.
 """
 
 from operators.attempt import attempt, parse
@@ -15,5 +15,16 @@ from operators.dedupe import dedupe
 from operators.only import only
 from operators.retry import retry_with_backoff
 from operators.stall import stall_after
+from operators.steady import SteadyScheduler
 
-__all__ = ["attempt", "batch", "conflate", "dedupe", "only", "parse", "retry_with_backoff", "stall_after"]
+__all__ = [
+    "SteadyScheduler",
+    "attempt",
+    "batch",
+    "conflate",
+    "dedupe",
+    "only",
+    "parse",
+    "retry_with_backoff",
+    "stall_after",
+]

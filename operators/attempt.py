@@ -19,7 +19,7 @@ def attempt(
     """Map each item; one for which `function` raises goes to `failed` instead, and the stream lives on.
 
         source  a---b---c-|
-                        attempt(function, failed), where function(b) raises
+                    attempt(function, failed), where function(b) raises
         result  A-------C-|
         failed  ----b-----
 
@@ -50,7 +50,7 @@ def parse(
     """Turn each item into any number of others; all of them or, if `decode` raises, none.
 
         source  a-------b---c------|
-                            parse(decode, failed), where decode(b) raises midway
+                    parse(decode, failed), where decode(b) raises midway
         result  a1a2a3------c1c2---|
         failed  --------b----------
 

@@ -42,13 +42,14 @@ def batch(
     A batch closes when it holds `count` items, when the next one would make it exceed `bytes` (or nothing more fits),
     and `seconds` after its first item came. None is ever empty. An item larger than `bytes` is a batch of its own.
 
-        source  a-b-c-d-----e-----------f-g-|
-                        batch(count=3, seconds=5 ticks)
-        result  ----[abc]--[de]---------...-[fg]|
+        source  a-b-c-d--e------------f-g|
+                    batch(count=3, seconds=5 ticks)
+        result  ----[abc]--[de]----------[fg]|
 
     The subscriber may block, for minutes. The calls to it never overlap and keep the order, whether the source's
     thread or the timer's has closed a batch. Meanwhile one further batch fills, beyond its time if need be; when that
-    is full, the source's thread is held back until there is room. No more than two batches are ever in hand.
+    is full, the source's thread is held back until there is room. There are never more in hand than two batches, and
+    the item that did not fit.
 
     When the source ends, by completion or by error, what is held is emitted first. Disposing drops it: to drain,
     complete the source. A subscriber that raises ends the stream with that exception in its own `on_error`.

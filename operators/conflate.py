@@ -25,8 +25,8 @@ def conflate(
     """Pass the newest item of each key, at most every `seconds`; what it replaces is conflated.
 
         source     a1-a2-a3-b1---------------a4-a5|
-                       conflate(6 ticks, key)
-        result     a1----a3-b1---------------a4---(a5)|
+                       conflate(6 ticks, key), where the key is the letter
+        result     a1----a3-b1---------------a4---a5|
         conflated  ------a2-----------------------
 
     The first item of a quiet key passes at once, since a quote that nobody waits for need not wait either. It opens a

@@ -23,7 +23,7 @@ def dedupe(
     """Drop an item whose key was seen before, among the last `remember` distinct keys.
 
         source    a1--b1--a1--a2--b1--a1--|
-                          dedupe(key)
+                      dedupe(key)
         result    a1--b1------a2----------|
         repeated  --------a1------b1--a1--
 

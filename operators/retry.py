@@ -49,9 +49,9 @@ def retry_with_backoff(
 ) -> Callable[[Observable[A]], Observable[A]]:
     """Subscribe to the source anew after a retryable error, and after a delay; for ever.
 
-        source  a-X   b--X    (each X a new subscription) c-d-|
-                        retry_with_backoff(delay)
-        result  a-....b--........c-d-|
+        source  a-X   b--X   c-d-|    three subscriptions
+                    retry_with_backoff(delay), where delay(...) is 3 ticks
+        result  a-----b------c-d-|
 
     The attempts are counted from 1, and start over only after a `good` item: a source that greets and then fails is
     no success. The failed subscription is disposed before the wait begins, and the next begins when the wait is over,
@@ -63,7 +63,7 @@ def retry_with_backoff(
     Laws:
         The result is what the subscriptions emitted, one after the other, without their retryable errors.
         Completion passes, and so does the first error that is not retryable.
-        Attempt n + 1 without a good item in between starts `delay(n + 1, error)` seconds after its error.
+        Attempt n, counted since the last good item, starts `delay(n, error)` seconds after its error.
 
     Example:
         >>> import reactivex

@@ -22,7 +22,7 @@ def stall_after(
     """Fail when nothing came for `seconds`, whether after an item or after subscribing.
 
         source  a---b-c------------d--|
-                        stall_after(9 ticks, error)
+                    stall_after(9 ticks, error)
         result  a---b-c--------X
 
     The source is disposed first, then the error is emitted, so whoever subscribes anew upon it finds the old

@@ -15,9 +15,8 @@ import reactivex
 from loguru import logger
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.scheduler import EventLoopScheduler
 
-from operators import retry_with_backoff
+from operators import SteadyScheduler, retry_with_backoff
 from rxbridge.errors import EventRejected
 from rxbridge.events import EncodedEvent
 from rxbridge.journal import DeadLetter, Journal
@@ -158,10 +157,10 @@ class Delivery:
         self._channels = channels
         self._environment = environment
         self._told = _tell if verbose else None
+        self._timers = SteadyScheduler()
         self._batches = batches(
-            count=batch_count, seconds=batch_seconds, size_bytes=batch_bytes, scheduler=(timers := EventLoopScheduler())
+            count=batch_count, seconds=batch_seconds, size_bytes=batch_bytes, scheduler=self._timers
         )
-        self._timers = timers
         self._finish = threading.Event()
         self._stop = threading.Event()
         self._done = threading.Event()

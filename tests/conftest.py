@@ -1,7 +1,8 @@
 """What many tests need."""
 
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -19,3 +20,16 @@ def pulsestream(pulsestream_key: str) -> Iterator[EmbeddedPulseStream]:
     """A PulseStream of this test's own, empty and without a rate limit."""
     with EmbeddedPulseStream(api_key=pulsestream_key, rate_limit=0) as server:
         yield server
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., None]:
+    """Waits until a condition holds; the seconds are a deadline, not a measure."""
+
+    def wait(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "the condition did not come true in time"
+            time.sleep(0.01)
+
+    return wait

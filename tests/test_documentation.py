@@ -2,7 +2,9 @@
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -10,6 +12,7 @@ from typer.core import TyperGroup
 
 from rxbridge.cli.application import app
 from rxbridge.config import SECTIONS, environment_name, load
+from rxbridge.simulator import Simulator
 
 ROOT = Path(__file__).parent.parent
 APPLICATION = typer.main.get_command(app)
@@ -61,6 +64,22 @@ def test_the_example_file_holds_every_setting_with_its_default() -> None:
         for field in section.model_fields:
             written = field in tables[section.table] or re.search(rf"^# {field} = ", example, flags=re.MULTILINE)
             assert written, f"{section.table}.{field} is not in rxbridge.example.toml"
+
+
+def test_the_examples_of_the_readme_run(wait_for: Callable[..., None]) -> None:
+    in_code, in_a_notebook = re.findall(r"^```python\n(.*?)^```", text("README.md"), flags=re.MULTILINE | re.DOTALL)
+    printed: list[Any] = []
+    with Simulator(rate=200) as simulator:
+        namespace: dict[str, Any] = {"print": printed.append}
+        local = in_code.replace('["matches"])', f'["matches"], url="{simulator.url}")')
+        assert local != in_code
+        exec(local, namespace)  # noqa: S102 it is the README's own text
+        wait_for(lambda: len(printed) >= 2)
+        namespace["subscription"].dispose()
+    exec(in_a_notebook, namespace)  # noqa: S102 likewise
+
+    assert all(trades > 0 and volume > 0 for trades, volume in printed)
+    assert len(namespace["tickers"]) == 50
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:

@@ -58,7 +58,8 @@ def show_demo(*, seconds: float, rate: float, verbose: bool) -> bool:
 
 
 def _run(settings: Settings, seconds: float, status: StatusLine) -> None:
-    with Bridge(settings) as bridge, Signals(bridge.stop):
+    bridge = Bridge(settings)
+    with Signals(bridge.stop), bridge:
         timer = threading.Timer(seconds, bridge.stop)
         timer.start()
         try:

@@ -36,7 +36,9 @@ def run_bridge(config: Path | None, arguments: Mapping[str, Any]) -> None:
         stream=status,
     )
     _introduce(settings)
-    with Bridge(settings) as bridge, Signals(bridge.stop):
+    bridge = Bridge(settings)
+    # The signals outlast the drain, which is the bridge's exit: the second one must find its handler.
+    with Signals(bridge.stop), bridge:
         bridge.run(_teller(status))
         status.show("")
     if bridge.last_statistics is not None:

@@ -159,7 +159,7 @@ def test_a_second_signal_ends_at_once_and_loses_nothing(
         )
         wait_for(lambda: "[SUCCESS]" in run.stderr)
         server.send(signal.SIGSTOP)  # a request hangs from now on
-        wait_for(lambda: run.stderr.count("[TICKER]") >= 150)
+        wait_for(lambda: simulator.statistics.frames["ticker"] >= 150)
         run.send(signal.SIGTERM)
         wait_for(lambda: "SIGTERM: stopping" in run.stderr)
         run.send(signal.SIGTERM)

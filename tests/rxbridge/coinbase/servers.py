@@ -184,6 +184,16 @@ def upgrade(connection: socket.socket, followed_by: bytes = b"") -> None:
     )
 
 
+def subscribed(connection: socket.socket) -> None:
+    """Read the client's subscribe message, which is longer than a hundred bytes and comes before anything else."""
+    received = b""
+    while len(received) < 100:
+        piece = connection.recv(65_536)
+        if not piece:
+            raise ConnectionError("the client has gone")
+        received += piece
+
+
 def frame(payload: bytes, opcode: int = 1, *, final: bool = True) -> bytes:
     """A WebSocket frame as a server sends it."""
     first = bytes([opcode | (0x80 if final else 0)])

@@ -29,6 +29,7 @@ from tests.rxbridge.coinbase.servers import (
     hold,
     products_of,
     refusal,
+    subscribed,
     upgrade,
     wait_for,
 )
@@ -163,7 +164,7 @@ def test_one_bad_product_costs_only_itself(feed_server: Serve, watch: Watch, log
     server = feed_server(serve_like_coinbase({"FOO-USD": reason}))
     statistics = FeedStatistics()
     observed = watch(feed(server.url, statistics=statistics))
-    wait_for(lambda: told(log, "[OK]"))
+    wait_for(lambda: told(log, "[OK]") and TICKER in observed.data)
     assert statistics.rejected_products == {"FOO-USD": reason}
     assert told(log, "[REJECTED]") == [
         line for line in log if "[REJECTED]" in line and f"'FOO-USD': '{reason}'" in line
@@ -173,7 +174,7 @@ def test_one_bad_product_costs_only_itself(feed_server: Serve, watch: Watch, log
     assert "BTC-USD" in last
     assert "ETH-USD" in last
     assert "FOO-USD" not in last
-    assert (len(server.connections), TICKER in observed.data, observed.errors) == (1, True, [])
+    assert (len(server.connections), observed.errors) == (1, [])
 
 
 def test_a_refused_channel_costs_only_itself(feed_server: Serve, watch: Watch, log: list[str]) -> None:
@@ -272,7 +273,7 @@ def test_what_is_not_acknowledged_is_asked_for_again_then_told(
 
     server = feed_server(serve)
     statistics = FeedStatistics()
-    observed = watch(feed(server.url, ("BTC-USD",), statistics=statistics, acknowledge_seconds=0.05))
+    observed = watch(feed(server.url, ("BTC-USD",), statistics=statistics, acknowledge_seconds=0.25))
     wait_for(lambda: told(log, "[UNCONFIRMED]"))
     assert told(log, "[UNCONFIRMED]") == [
         "ERROR [UNCONFIRMED] Asked for twice and never acknowledged: matches (BTC-USD)"
@@ -280,7 +281,7 @@ def test_what_is_not_acknowledged_is_asked_for_again_then_told(
     assert dict(products_of(server.requests[1])) == {"matches": ["BTC-USD"]}
     assert statistics.rejected_products == {"BTC-USD": "never acknowledged, though asked for twice: matches"}
     assert (len(server.requests), len(server.connections)) == (2, 1)
-    assert observed.data.count(TICKER) == 2
+    wait_for(lambda: observed.data.count(TICKER) == 2)
 
 
 def test_no_acknowledgement_at_all_stops_nothing(feed_server: Serve, watch: Watch, log: list[str]) -> None:
@@ -292,7 +293,7 @@ def test_no_acknowledgement_at_all_stops_nothing(feed_server: Serve, watch: Watc
     server = feed_server(serve)
     observed = watch(feed(server.url, acknowledge_seconds=0.05))
     wait_for(lambda: told(log, "[UNCONFIRMED]"))
-    assert observed.data == [TICKER, TICKER]
+    wait_for(lambda: observed.data == [TICKER, TICKER])
     assert len(server.connections) == 1
 
 
@@ -301,9 +302,7 @@ def test_pings_of_the_server_are_answered(raw_server: Callable[..., RawServer], 
 
     def serve(connection: socket.socket, _number: int) -> None:
         upgrade(connection)
-        first = connection.recv(65_536)
-        while len(first) < 100:
-            first += connection.recv(65_536)
+        subscribed(connection)
         connection.sendall(frame(b"are you there", 9) + frame(TICKER))
         pongs.append(connection.recv(65_536))
         connection.recv(1)

@@ -100,6 +100,15 @@ def test_silence_is_asked_again_once_and_reported() -> None:
     assert machine.on_time(10.0) == [Settled({}, wanted)]
 
 
+def test_what_is_acknowledged_before_it_is_asked_for_again_is_not_asked_for() -> None:
+    machine = Subscription(("BTC-USD",), ("ticker",), acknowledge_seconds=0.1, pause_seconds=0.25)
+    wanted = the_send(machine.start(0.0)).wanted
+    assert machine.on_time(0.1) == []
+    assert machine.deadline == 0.25
+    assert machine.on_answer(acknowledged(wanted), 0.2) == [Settled(wanted, {})]
+    assert machine.deadline == inf
+
+
 def test_a_named_product_is_left_out_and_the_rest_is_asked_for_after_a_pause() -> None:
     machine = subscription()
     machine.start(0.0)
@@ -120,7 +129,7 @@ def test_a_refused_channel_is_left_out_with_its_reason() -> None:
     assert set(the_next_send(machine).wanted) == {"ticker", "heartbeat"}
 
 
-@pytest.mark.parametrize("reason", ["", " is not a valid product", "internal error", "XRP-USD is not a valid product"])
+@pytest.mark.parametrize("reason", ["", " is not a valid product", "a ticker failed", "XRP-USD is not a valid product"])
 def test_a_refusal_that_names_nothing_of_ours_is_traced_by_halves(reason: str) -> None:
     machine = subscription(("A-USD", "B-USD", "C-USD", "D-USD"), "ticker")
     the_send(machine.start(0.0))

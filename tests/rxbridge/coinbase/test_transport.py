@@ -164,6 +164,16 @@ def test_a_second_address_is_tried_when_the_first_refuses(
     wait_for(lambda: observed.data == [TICKER])
 
 
+def test_an_address_that_swallows_everything_leaves_time_for_the_next(
+    feed_server: Serve, watch: Watch, full_listener: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = (full_listener, int(feed_server(send_a_ticker).url.rsplit(":", 1)[1]))
+    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: both)
+    observed = watch(feed("ws://two.addresses", connect_timeout_seconds=0.6))
+    wait_for(lambda: observed.data == [TICKER])
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [

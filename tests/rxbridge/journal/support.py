@@ -16,7 +16,7 @@ from typing import IO, TypeVar
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import Frame
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 3.0
 SECOND = 10**9
 CONNECTION = 1_700_000_000 * SECOND
 

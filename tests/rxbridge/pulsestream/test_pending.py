@@ -108,6 +108,15 @@ def test_a_second_time_of_trouble_proves_nothing_either(make_events: MakeEvents)
     assert (batch.delivered, len(batch.refusals)) == (9, 0)
 
 
+@pytest.mark.parametrize("poison", [{1}, {5}, {1, 4}, {1, 5}, {1, 2, 4, 5}])
+def test_poison_is_found_after_a_time_of_trouble_too(make_events: MakeEvents, poison: set[int]) -> None:
+    batch = PendingBatch(make_events(5))
+    deliver(batch, {1, 2, 3, 4, 5}, limit=100)
+    deliver(batch, poison)
+    assert (batch.waiting, batch.delivered) == (0, 5 - len(poison))
+    assert {refusal.event.offset for refusal in batch.refusals} == poison
+
+
 @pytest.mark.parametrize("status", [301, 404, 408, 502, 503])
 def test_some_failures_cannot_be_the_events(make_events: MakeEvents, status: int) -> None:
     batch = PendingBatch(make_events(4))

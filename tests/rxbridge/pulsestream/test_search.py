@@ -160,6 +160,12 @@ def test_many_rows_cost_about_a_request_a_page() -> None:
     assert not any(request["offset"] for request in shelf.requests)
 
 
+def test_after_a_crowd_at_one_moment_it_goes_on_fast() -> None:
+    shelf = Shelf(*[NOON] * 100, NOON - timedelta(hours=1))
+    assert len(read(shelf, page=2)) == 101
+    assert sum(request["start"] != request["end"] for request in shelf.requests) < 20
+
+
 def test_years_of_nothing_cost_little() -> None:
     shelf = Shelf(NOON - timedelta(days=3000))
     assert len(read(shelf, start=NOON - timedelta(days=4000))) == 1

@@ -87,4 +87,5 @@ def test_tenants_share_nothing(tenant: Any, another_tenant: Any, new_event: Any)
 
     assert len(tenant.waits_for(2)) == 2
     assert [item["external_id"] for item in another_tenant.waits_for(1)] == [event["event_id"]]
-    assert another_tenant.rate_limit()["remaining"] >= tenant.rate_limit()["remaining"]
+    assert tenant.rate_limit()["remaining"] in {98, 100}  # 100 in a new minute
+    assert another_tenant.rate_limit()["remaining"] in {99, 100}
