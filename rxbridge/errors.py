@@ -96,13 +96,13 @@ class FeedStalled(FeedError):
 
 
 class SubscriptionRejected(FeedError):
-    """Coinbase takes none of the products that were asked for; `reasons` says why, by product."""
+    """Coinbase refuses products that were asked for; `reasons` says why, by product."""
 
     def __init__(self, url: str, reasons: dict[str, str]) -> None:
         self.url = url
         self.reasons = reasons
         listed = "; ".join(f"{product}: {quoted(reason)}" for product, reason in sorted(reasons.items()))
-        super().__init__(f"{url} takes no product of the subscription ({listed})")
+        super().__init__(f"{url} refuses {listed}")
 
 
 class MalformedFrame(FeedError):

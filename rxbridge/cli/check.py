@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from loguru import logger
 
 from rxbridge import coinbase
 from rxbridge.bridge import pulsestream_client
 from rxbridge.cli.application import exit_code
+from rxbridge.coinbase.exchange import decode
 from rxbridge.config import Settings, load
-from rxbridge.errors import ConfigError, ConnectionLost, FeedError, FeedStalled, RxBridgeError
+from rxbridge.errors import ConfigError, ConnectionLost, FeedError, FeedStalled, RxBridgeError, SubscriptionRejected
 from rxbridge.journal.sqlite import SqliteJournal
-from rxbridge.messages import Frame
+from rxbridge.messages import FeedErrorMessage, Frame
 from rxbridge.telemetry.logging import configure
+from rxbridge.telemetry.statistics import FeedStatistics
 
 _FEED_SECONDS = 10.0
 
@@ -32,6 +35,8 @@ def check_everything(config: Path | None, arguments: Mapping[str, Any], *, offli
         _tell("configuration", error)
         return exit_code(error)
     configure(form=settings.log.format)
+    # Each check speaks for itself, in one line.
+    logger.disable("rxbridge")
     _tell("configuration", "valid")
     checks = [("journal", _journal), ("disk", _disk), ("API key", _key)]
     if not offline:
@@ -73,7 +78,7 @@ def _disk(settings: Settings) -> str:
     path = settings.journal.path
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise ConfigError("journal.path", f"there is no folder {folder}", f"create it: mkdir -p {folder}")
+        return f"not checked, as there is no folder {folder}"
     free = shutil.disk_usage(folder).free + (path.stat().st_size if path.exists() else 0)
     wanted = settings.journal.max_bytes
     if free < wanted:
@@ -99,24 +104,29 @@ def _pulsestream(settings: Settings) -> str:
 def _feed(settings: Settings) -> str:
     """Connect, subscribe, and wait for the first frame."""
     feed = settings.feed
+    statistics = FeedStatistics()
     arrived: list[Frame] = []
     failures: list[Exception] = []
     settled = threading.Event()
 
     def first(frame: Frame) -> None:
-        arrived.append(frame)
-        settled.set()
+        # An error is no answer yet: what Coinbase does not refuse is asked for again without the rest.
+        if not any(isinstance(message, FeedErrorMessage) for message in decode(frame)):
+            arrived.append(frame)
+            settled.set()
 
     def failed(error: Exception) -> None:
         failures.append(error)
         settled.set()
 
-    frames = coinbase.connection(
+    frames = coinbase.frames(
         feed.products,
         feed.channels,
         url=feed.url,
         connect_timeout_seconds=feed.connect_timeout_seconds,
         ca_file=str(feed.ca_file) if feed.ca_file else None,
+        reconnect=False,
+        statistics=statistics,
     )
     subscription = frames.subscribe(first, failed)
     settled.wait(feed.connect_timeout_seconds + _FEED_SECONDS)
@@ -126,4 +136,6 @@ def _feed(settings: Settings) -> str:
         raise error if isinstance(error, FeedError) else ConnectionLost(feed.url, str(error))
     if not arrived:
         raise FeedStalled(feed.url, _FEED_SECONDS, answers_pings=False)
+    if statistics.rejected_products:
+        raise SubscriptionRejected(feed.url, statistics.rejected_products)
     return f"{feed.url} answers to a subscription of {', '.join(feed.products)}"

@@ -36,6 +36,7 @@ def frames(
     backoff_maximum_seconds: float = 30.0,
     rejection_retry_seconds: float = 3600.0,
     ca_file: str | None = None,
+    reconnect: bool = True,
     statistics: FeedStatistics | None = None,
     scheduler: SchedulerBase | None = None,
 ) -> Observable[Frame]:
@@ -70,6 +71,7 @@ def frames(
         backoff_maximum_seconds: The longest.
         rejection_retry_seconds: For how long a refusal is believed.
         ca_file: A file of further trusted certificates (PEM).
+        reconnect: If not, whatever ends the first connection is the error of this Observable.
         statistics: Counters to keep; written by the feed's thread only.
         scheduler: Keeps the time of the waits between connections.
 
@@ -79,6 +81,8 @@ def frames(
     Emits as its error:
         SubscriptionRejected: Coinbase takes none of the products, and never took one since the subscription to this
             Observable.
+        ConnectionLost: Without `reconnect` only.
+        FeedStalled: Likewise.
     """
     limits = {
         "stall_seconds": stall_seconds,
@@ -103,15 +107,15 @@ def frames(
         max_frame_bytes=max_frame_bytes,
     )
     counters = statistics if statistics is not None else FeedStatistics()
-    reconnect = retry_with_backoff(
+    again = retry_with_backoff(
         backoff(backoff_minimum_seconds, backoff_maximum_seconds),
-        retryable=_is_retryable,
+        retryable=_is_retryable if reconnect else _never,
         good=_is_data,
         on_retry=_tell_reconnection,
         scheduler=scheduler if scheduler is not None else TimeoutScheduler.singleton(),
     )
     # What Coinbase refused is remembered by one subscription, across its connections.
-    return reactivex.defer(lambda _: connection(plan, Rejections(rejection_retry_seconds), counters).pipe(reconnect))
+    return reactivex.defer(lambda _: connection(plan, Rejections(rejection_retry_seconds), counters).pipe(again))
 
 
 def backoff(minimum_seconds: float, maximum_seconds: float) -> Callable[[int, Exception], float]:
@@ -140,6 +144,10 @@ def _names(argument: str, names: Sequence[str]) -> tuple[str, ...]:
 
 def _is_retryable(error: Exception) -> bool:
     return isinstance(error, FeedError) and error.retryable
+
+
+def _never(_error: Exception) -> bool:
+    return False
 
 
 def _is_data(frame: Frame) -> bool:

@@ -25,6 +25,7 @@ from rxbridge.pulsestream.client import FoundEvent, PulseStreamClient, SearchPag
 
 _PAGES_A_SLICE = 20
 _FIRST_SLICE = timedelta(minutes=1)
+_SHORTEST_SLICE = timedelta(milliseconds=1)
 _RESOLUTION = timedelta(microseconds=1)
 _TIE_PASSES = 30
 """Enough even if the order of equal timestamps were drawn anew for each page; mostly the first one is."""
@@ -56,7 +57,8 @@ def stored_events(
 ) -> Iterator[StoredEvent]:
     """All events of a service with timestamps from `start` to `end`, both inclusive, the newest first.
 
-    Events that are stored in that time while it is being read may or may not be among them. Memory holds a page.
+    Events that are stored in that time while it is being read may or may not be among them. Memory holds a page,
+    or all rows of one timestamp if those do not fit into a page.
 
     Args:
         client: Where to look.
@@ -89,7 +91,7 @@ def stored_events(
                 yield StoredEvent(found.id, found.external_id, _moment(found.timestamp).replace(tzinfo=None))
         newest = oldest - _RESOLUTION
         # As wide as it takes for so many rows, but never ten times wider or narrower at once.
-        width *= min(max(_PAGES_A_SLICE * page / max(rows, 1), 0.1), 10.0)
+        width = max(width * min(max(_PAGES_A_SLICE * page / max(rows, 1), 0.1), 10.0), _SHORTEST_SLICE)
 
 
 def _slice(search: Callable[..., SearchPage], oldest: datetime, newest: datetime, page: int) -> Iterator[FoundEvent]:

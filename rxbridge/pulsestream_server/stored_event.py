@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
+
+from pydantic_core import to_json
 
 from rxbridge.pulsestream_server.store import EventRow
 from rxbridge.pulsestream_server.validation import EventContext, EventError, EventMetrics, EventSource, IncomingEvent
@@ -134,8 +137,7 @@ def jsonb(value: dict[str, Any]) -> str:
         DatabaseRefused: It holds a NaN, an infinity, a NUL or a lone surrogate.
     """
     try:
-        text = _encode(value)
-        text.encode()
+        text = _encoded(value)
     except UnicodeEncodeError:
         raise DatabaseRefused(
             "InvalidTextRepresentationError",
@@ -150,6 +152,17 @@ def jsonb(value: dict[str, Any]) -> str:
             "UntranslatableCharacterError",
             "unsupported Unicode escape sequence\nDETAIL:  \\u0000 cannot be converted to text.",
         )
+    return text
+
+
+def _encoded(value: dict[str, Any]) -> str:
+    # This encoder is four times as fast, but refuses what is nested deeply and takes what is not finite.
+    with suppress(ValueError):
+        text = to_json(value, inf_nan_mode="constants").decode()
+        if "NaN" not in text and "Infinity" not in text:
+            return text
+    text = _encode(value)
+    text.encode()
     return text
 
 

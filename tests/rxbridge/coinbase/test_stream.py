@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from reactivex import Observable, operators
 from websockets.sync.server import ServerConnection
 
 from rxbridge.coinbase import frames
-from rxbridge.errors import ConfigError, SubscriptionRejected
+from rxbridge.errors import ConfigError, ConnectionLost, SubscriptionRejected
 from rxbridge.messages import Frame
 from rxbridge.telemetry.statistics import FeedStatistics
 from tests.rxbridge.coinbase.servers import (
@@ -379,3 +380,19 @@ def test_one_product_may_be_given_as_text(feed_server: Serve, watch: Watch) -> N
     watch(frames("BTC-USD", "ticker", url=server.url))
     wait_for(lambda: server.requests)
     assert dict(products_of(server.requests[0])) == {"ticker": ["BTC-USD"], "heartbeat": ["BTC-USD"]}
+
+
+def test_without_reconnect_the_end_of_the_first_connection_is_the_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    errors: list[Exception] = []
+    ended = threading.Event()
+
+    def failed(error: Exception) -> None:
+        errors.append(error)
+        ended.set()
+
+    frames(["BTC-USD"], url=f"ws://127.0.0.1:{port}", reconnect=False).subscribe(on_error=failed)
+
+    assert ended.wait(30)
+    assert isinstance(errors[0], ConnectionLost)
