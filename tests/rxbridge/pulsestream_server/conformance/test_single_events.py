@@ -210,7 +210,7 @@ def test_an_aware_timestamp_is_refused(tenant: Any, new_event: Any, timestamp: o
     assert tenant.settled() == []
 
 
-@pytest.mark.parametrize("timestamp", [in_minutes(60), "9999-12-31T23:59:59"])
+@pytest.mark.parametrize("timestamp", [in_minutes(60), "9999-12-31T23:59:59"], ids=["an hour", "the last year"])
 def test_a_timestamp_in_the_future_is_refused(tenant: Any, new_event: Any, timestamp: str) -> None:
     answer = tenant.post_event(new_event(timestamp=timestamp))
 
