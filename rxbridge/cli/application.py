@@ -55,7 +55,7 @@ class Speed(StrEnum):
     MAXIMUM = "max"
 
 
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file [default: rxbridge.toml, if there].")]
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file; rxbridge.toml, if there is one.")]
 Products = Annotated[str | None, typer.Option(help="Products, separated by commas.")]
 Channels = Annotated[str | None, typer.Option(help="ticker, matches, heartbeat; separated by commas.")]
 FeedUrl = Annotated[str | None, typer.Option(help="WebSocket address of the feed.")]

@@ -34,7 +34,7 @@ def check_everything(config: Path | None, arguments: Mapping[str, Any], *, offli
     except ConfigError as error:
         _tell("configuration", error)
         return exit_code(error)
-    configure(form=settings.log.format)
+    configure(secrets=settings.pulsestream.secrets(), form=settings.log.format)
     # Each check speaks for itself, in one line.
     logger.disable("rxbridge")
     _tell("configuration", "valid")

@@ -31,7 +31,7 @@ def run_bridge(config: Path | None, arguments: Mapping[str, Any]) -> None:
     configure(
         verbose=settings.log.verbose,
         form=settings.log.format,
-        secrets=() if settings.pulsestream.key is None else (settings.pulsestream.key.get_secret_value(),),
+        secrets=settings.pulsestream.secrets(),
         repeat_seconds=settings.log.repeat_seconds,
         stream=status,
     )

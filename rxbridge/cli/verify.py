@@ -24,7 +24,7 @@ from rxbridge.telemetry.logging import configure
 def verify_journal(config: Path | None, arguments: Mapping[str, Any], *, as_json: bool) -> bool:
     """Audit, with a progress bar on a terminal; whether the audit is ok."""
     settings = load(config, arguments)
-    configure(secrets=(settings.pulsestream.secret(),), form=settings.log.format)
+    configure(secrets=settings.pulsestream.secrets(), form=settings.log.format)
     result = audit_journal(settings)
     if as_json:
         typer.echo(msgspec.json.encode(result).decode())

@@ -150,6 +150,13 @@ class PulseStreamSettings(Section):
             raise ConfigError("pulsestream.key", "no API key", "set PULSESTREAM_API_KEY or PULSESTREAM_API_KEY_FILE")
         return key
 
+    def secrets(self) -> tuple[str, ...]:
+        """What must not appear in any output: the key, if there is one."""
+        try:
+            return (self.secret(),)
+        except ConfigError:
+            return ()
+
 
 class EventSettings(Section):
     """How events are labeled."""

@@ -117,3 +117,15 @@ def test_the_working_directory_s_file_is_read_if_there(tmp_path: Path, monkeypat
     (tmp_path / "rxbridge.toml").write_text("[batch]\ncount = 7\n", encoding="utf-8")
 
     assert load(None, {}, {}).batch.count == 7
+
+
+def test_what_must_not_appear_is_the_key_wherever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("in the file\n", encoding="utf-8")
+
+    for environment, secrets in (
+        ({"PULSESTREAM_API_KEY": "given"}, ("given",)),
+        ({"PULSESTREAM_API_KEY_FILE": str(path)}, ("in the file",)),
+        ({}, ()),
+    ):
+        assert load(Path("/dev/null"), {}, environment).pulsestream.secrets() == secrets
