@@ -1,0 +1,1 @@
+"""What is compared: each module is a program of its own, written as people write such bridges by hand."""

@@ -1,0 +1,256 @@
+"""The micro level: what each operator costs an item, beside the same logic as a plain loop; and each stage a frame."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import Disposable
+from reactivex.scheduler import EventLoopScheduler
+
+from benchmarks.frames import payload
+from operators import attempt, batch, conflate, dedupe, only, parse, retry_with_backoff, stall_after
+from rxbridge.coinbase.exchange import decode
+from rxbridge.events import encode, event_id, to_event
+from rxbridge.journal.sqlite import SqliteJournal
+from rxbridge.messages import Frame, Ticker
+
+_ROUNDS = 5
+_FAR = 60.0
+"""Seconds that no round lasts: what is measured is the path of an item, and no timer goes off meanwhile."""
+_REMEMBER = 20_000
+_BATCH = 100
+_KEYS = 100
+
+Operator: TypeAlias = Callable[[Observable[int]], Observable[Any]]
+Loop: TypeAlias = Callable[[Iterable[int], Callable[[Any], None]], None]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU microseconds an item; the same logic as a plain loop, where there is such a thing."""
+
+    name: str
+    microseconds: float
+    plain_loop: float | None = None
+
+
+def operators(items: int) -> list[Cost]:
+    """What a chain of a source, the operator and a subscriber costs an item; the first line is that without one."""
+    scheduler = EventLoopScheduler()
+    chains: list[tuple[str, Operator, Loop]] = [
+        ("no operator", lambda source: source, _loop),
+        ("attempt", attempt(_negative, _fail), _attempt_loop),
+        ("parse", parse(_one, _fail), _parse_loop),
+        ("only", only(int), _only_loop),
+        ("dedupe", dedupe(_itself, remember=_REMEMBER), _dedupe_loop),
+        ("batch", batch(count=_BATCH, seconds=_FAR, scheduler=scheduler), _batch_loop),
+        ("conflate", conflate(_FAR, _key, scheduler=scheduler), _conflate_loop),
+        ("stall_after", stall_after(_FAR, TimeoutError, scheduler=scheduler), _stall_loop),
+        ("retry_with_backoff", retry_with_backoff(lambda _, __: _FAR, scheduler=scheduler), _retry_loop),
+    ]
+    numbers = range(items)
+    try:
+        return [
+            Cost(
+                name,
+                _best(lambda chain=chain: _drive(chain, numbers), items),
+                _best(lambda loop=loop: loop(numbers, _ignore), items),
+            )
+            for name, chain, loop in chains
+        ]
+    finally:
+        scheduler.dispose()
+
+
+def stages(frames: int) -> list[Cost]:
+    """What the journal and the mapping cost a frame."""
+    second = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
+    now = time.time_ns()
+    received = [Frame(payload(index, second), now, now, index) for index in range(frames)]
+    messages = [message for frame in received for message in decode(frame)]
+    tickers = [message for message in messages if isinstance(message, Ticker)]
+    mapped = [to_event(ticker, now=now) for ticker in tickers]
+    return [
+        *_journal(received),
+        Cost("decode", _best(lambda: _each(decode, received), frames)),
+        Cost("event_id", _best(lambda: _each(event_id, tickers), frames)),
+        Cost("to_event", _best(lambda: _each(lambda ticker: to_event(ticker, now=now), tickers), frames)),
+        Cost("encode", _best(lambda: _each(lambda event: encode(event, 1), mapped), frames)),
+    ]
+
+
+def _journal(frames: Sequence[Frame]) -> list[Cost]:
+    with tempfile.TemporaryDirectory(prefix="rxbridge-benchmark-") as folder:
+        journal = SqliteJournal(Path(folder) / "journal")
+        try:
+
+            def append() -> None:
+                _each(journal.append, frames)
+                journal.flush()
+
+            def read() -> None:
+                after = 0
+                while page := journal.read(after):
+                    after = page[-1].offset
+
+            # In this order: what is read are the frames of all rounds.
+            appended = _best(append, len(frames))
+            return [
+                Cost("journal append, confirmed", appended),
+                Cost("journal read", _best(read, len(frames) * _ROUNDS)),
+            ]
+        finally:
+            journal.close()
+
+
+def _best(action: Callable[[], None], items: int) -> float:
+    """CPU microseconds an item, of all threads, in the best of some rounds: what disturbs one only makes it longer."""
+    rounds: list[float] = []
+    for _ in range(_ROUNDS):
+        start = time.process_time()
+        action()
+        rounds.append(time.process_time() - start)
+    return min(rounds) / items * 1e6
+
+
+def _drive(operator: Operator, items: Iterable[int]) -> None:
+    def subscribe(observer: ObserverBase[int], _scheduler: SchedulerBase | None = None) -> DisposableBase:
+        for item in items:
+            observer.on_next(item)
+        observer.on_completed()
+        return Disposable()
+
+    operator(Observable(subscribe)).subscribe(_ignore, _raise)
+
+
+def _each(action: Callable[[Any], object], items: Iterable[Any]) -> None:
+    for item in items:
+        action(item)
+
+
+def _ignore(_: object) -> None: ...
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _fail(_: object, error: Exception) -> None:
+    raise error
+
+
+def _negative(item: int) -> int:
+    return -item
+
+
+def _one(item: int) -> tuple[int]:
+    return (item,)
+
+
+def _itself(item: int) -> int:
+    return item
+
+
+def _key(item: int) -> int:
+    return item % _KEYS
+
+
+def _loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    for item in items:
+        take(item)
+
+
+def _attempt_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    for item in items:
+        try:
+            result = _negative(item)
+        except ValueError as error:
+            _fail(item, error)
+        else:
+            take(result)
+
+
+def _parse_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    for item in items:
+        try:
+            parts = _one(item)
+        except ValueError as error:
+            _fail(item, error)
+        else:
+            for part in parts:
+                take(part)
+
+
+def _only_loop(items: Iterable[object], take: Callable[[Any], None]) -> None:
+    for item in items:
+        if isinstance(item, int):
+            take(item)
+
+
+def _dedupe_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    seen: OrderedDict[int, None] = OrderedDict()
+    for item in items:
+        key = _itself(item)
+        if key in seen:
+            seen.move_to_end(key)
+            continue
+        seen[key] = None
+        if len(seen) > _REMEMBER:
+            seen.popitem(last=False)
+        take(item)
+
+
+def _batch_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    held: list[int] = []
+    due = 0.0
+    for item in items:
+        if not held:
+            due = time.monotonic() + _FAR
+        held.append(item)
+        if len(held) == _BATCH or time.monotonic() >= due:
+            take(held)
+            held = []
+    if held:
+        take(held)
+
+
+def _conflate_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    held: dict[int, int] = {}
+    due = 0.0
+    for item in items:
+        held[_key(item)] = item
+        if time.monotonic() >= due:
+            _each(take, held.values())
+            held.clear()
+            due = time.monotonic() + _FAR
+    _each(take, held.values())
+
+
+def _stall_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    last = time.monotonic()
+    for item in items:
+        now = time.monotonic()
+        if now - last > _FAR:
+            raise TimeoutError(now - last)
+        take(item)
+        last = time.monotonic()
+
+
+def _retry_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    while True:
+        try:
+            for item in items:
+                take(item)
+        except OSError:
+            time.sleep(_FAR)
+        else:
+            return
