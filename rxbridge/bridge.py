@@ -57,7 +57,7 @@ class Bridge:
         self._stopping = threading.Event()
         self._feed_statistics = FeedStatistics()
         self._delivery_statistics = DeliveryStatistics()
-        self._started_at = time.monotonic()
+        self._started_at = time.time_ns()
         self._client = self._make_client()
         try:
             self._journal = self._make_journal()
@@ -151,8 +151,9 @@ class Bridge:
         limit = self._settings.run.exit_when_idle
         if limit is None:
             return False
-        last_frame = time.monotonic() - (time.time_ns() - self._feed_statistics.last_frame_at) / 1e9
-        if time.monotonic() - max(last_frame, self._started_at) < limit:
+        # Whatever happened last: a frame, a delivery, or the start.
+        last = max(self._feed_statistics.last_frame_at, self._delivery_statistics.last_delivery_at, self._started_at)
+        if time.time_ns() - last < limit * 1e9:
             return False
         return self._journal.flush(0) and (self._delivery is None or self._delivery.progress.caught_up())
 

@@ -78,7 +78,7 @@ def run(
     ] = None,
     exit_when_idle: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="End when no frame came for so long and everything is delivered."),
+        typer.Option(metavar="SECONDS", help="End when nothing came or was delivered for so long, and nothing waits."),
     ] = None,
     verbose: Annotated[bool | None, typer.Option("--verbose", "-v", help="A line for every event.")] = None,
     log_format: Annotated[LogFormat | None, typer.Option(help="How log lines look.")] = None,

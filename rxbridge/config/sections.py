@@ -176,7 +176,7 @@ class RunSettings(Section):
     role: Literal["both", "feed", "deliver"] = Field("both", description="which half this process is")
     shutdown_seconds: Seconds = Field(8, description="how long a shutdown may take; what is left waits in the journal")
     exit_when_idle: float | None = Field(
-        None, gt=0, description="seconds: end when no frame came for so long and everything is delivered"
+        None, gt=0, description="seconds: end when nothing came or was delivered for so long and nothing waits"
     )
     dry_run: bool = Field(default=False, description="print batches as JSON lines instead of sending them")
 

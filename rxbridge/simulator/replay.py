@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Protocol
 
@@ -10,6 +12,7 @@ import msgspec
 from websockets.exceptions import ConnectionClosed
 
 from rxbridge.errors import ConfigError
+from rxbridge.simulator import wire
 from rxbridge.simulator.protocol import Subscription
 from rxbridge.simulator.session import Feed, Session
 
@@ -70,22 +73,29 @@ class ReplayFeed(Feed):
     More exactly, to each subscription: a client that spreads what it wants over several subscribes gets all of it, and
     not less the faster the recording is played. What is subscribed already is not played again; what was unsubscribed
     is. After the last frame there is silence.
+
+    A recording that was made without heartbeats gets some while it plays, for who subscribes to them: Coinbase sends
+    them, and without them a pause in the trade looks like a dead feed.
     """
 
-    def __init__(self, recording: Callable[[], Iterable[TimedFrame]], *, speed: float) -> None:
+    def __init__(
+        self, recording: Callable[[], Iterable[TimedFrame]], *, speed: float, heartbeat_seconds: float
+    ) -> None:
         """Read the recording through once, to know what it offers.
 
         Args:
             recording: Opens the recording: each call gives its frames from the start.
             speed: How many times faster than they were received the frames are sent; infinity for as fast as the
                 client reads.
+            heartbeat_seconds: The time between two heartbeats of a product, if the recording has none.
 
         Raises:
             ConfigError: The recording speaks another protocol, or there is nothing in it to serve.
         """
         self._recording = recording
         self._speed = speed
-        self._first_received_at, self.products = _survey(recording())
+        self._heartbeat_seconds = heartbeat_seconds
+        self._first_received_at, self.products, self._has_heartbeats = _survey(recording())
         self.channels = CHANNELS
         self.markets = {}
         self._playing: dict[tuple[Session, Subscription], asyncio.Task[None]] = {}
@@ -134,6 +144,7 @@ class ReplayFeed(Feed):
         started = loop.time()
         player = asyncio.current_task()
         frames = iter(self._recording())
+        heart = None if self._has_heartbeats else asyncio.create_task(self._beat(session, wanted, player))
         try:
             for number, frame in enumerate(frames):
                 if number % FRAMES_AT_A_STRETCH == 0:
@@ -150,8 +161,19 @@ class ReplayFeed(Feed):
         except ConnectionClosed:
             pass
         finally:
+            if heart is not None:
+                heart.cancel()
             if isinstance(frames, Generator):
                 frames.close()
+
+    async def _beat(self, session: Session, wanted: set[Subscription], player: object) -> None:
+        beating = sorted(subscription for subscription in wanted if subscription[0] == "heartbeat")
+        with contextlib.suppress(ConnectionClosed):
+            while beating:
+                await asyncio.sleep(self._heartbeat_seconds)
+                for subscription in beating:
+                    if self._playing.get((session, subscription)) is player:
+                        await session.send("heartbeat", wire.bare_heartbeat(subscription[1], time.time_ns()))
 
 
 def _classify(data: bytes) -> tuple[str, Subscription]:
@@ -163,16 +185,18 @@ def _classify(data: bytes) -> tuple[str, Subscription]:
     return head.type, (CHANNEL_OF_TYPE.get(head.type, ""), head.product_id)
 
 
-def _survey(frames: Iterable[TimedFrame]) -> tuple[int, frozenset[str]]:
-    """When the first frame was received, and the products of which there are frames to serve."""
+def _survey(frames: Iterable[TimedFrame]) -> tuple[int, frozenset[str], bool]:
+    """When the first frame was received, the products of which there are frames to serve, whether it has heartbeats."""
     first_received_at: int | None = None
     products: set[str] = set()
+    has_heartbeats = False
     for frame in frames:
         if first_received_at is None:
             first_received_at = frame.received_at
         _, (channel, product_id) = _classify(frame.data)
         if channel:
             products.add(product_id)
+            has_heartbeats = has_heartbeats or channel == "heartbeat"
         elif not products and _speaks_advanced_trade(frame.data):
             raise ConfigError(
                 "recording",
@@ -181,7 +205,7 @@ def _survey(frames: Iterable[TimedFrame]) -> tuple[int, frozenset[str]]:
             )
     if first_received_at is None or not products:
         raise ConfigError("recording", "there is no frame of Coinbase's Exchange feed in it")
-    return first_received_at, frozenset(products)
+    return first_received_at, frozenset(products), has_heartbeats
 
 
 def _speaks_advanced_trade(data: bytes) -> bool:

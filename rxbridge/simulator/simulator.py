@@ -99,7 +99,7 @@ class Simulator:
                 trades_kept=trades_kept,
             )
         else:
-            feed = ReplayFeed(recording, speed=speed)
+            feed = ReplayFeed(recording, speed=speed, heartbeat_seconds=heartbeat_seconds)
         self._server = ExchangeServer(
             feed,
             port=port,

@@ -130,6 +130,11 @@ def heartbeat(market: Market, time_ns: int) -> bytes:
     )
 
 
+def bare_heartbeat(product_id: str, time_ns: int) -> bytes:
+    """The `heartbeat` frame of a product of which no more is known: the feed, too, sent 0 for the ids for years."""
+    return _encode(_Heartbeat(last_trade_id=0, product_id=product_id, sequence=0, time=timestamp(time_ns)))
+
+
 def rest_trade(product: Product, trade: Trade) -> msgspec.Struct:
     """A trade as `GET /products/{id}/trades` lists it: without order ids and sequence; its side is the maker's."""
     missing_decimals = SIZE_DECIMALS - product.price_decimals

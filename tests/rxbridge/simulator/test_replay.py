@@ -307,3 +307,35 @@ def test_the_books_of_the_real_exchange_recording(simulate: Simulate, connect: C
 def test_the_real_advanced_trade_recording_is_refused() -> None:
     with pytest.raises(ConfigError, match="Advanced Trade"):
         Simulator(recording=partial(read, real("advanced-2026")))
+
+
+PAUSE = [frame(0, "match", "BTC-USD", trade_id=1), frame(300, "match", "BTC-USD", trade_id=2)]
+
+
+def test_a_recording_without_heartbeats_gets_some_until_it_ends(simulate: Simulate, connect: Connect) -> None:
+    client = connect(simulate(recording=lambda: PAUSE, heartbeat_seconds=0.05))
+
+    client.subscribe("matches", "heartbeat", products=["BTC-USD"])
+
+    kinds = [one["type"] for one in client.receive_until(lambda one: one.get("trade_id") == 2)]
+    assert kinds.count("heartbeat") >= 2
+    client.expect_silence(0.3)
+
+
+def test_nobody_gets_heartbeats_who_does_not_subscribe_to_them(simulate: Simulate, connect: Connect) -> None:
+    client = connect(simulate(recording=lambda: PAUSE, heartbeat_seconds=0.05))
+
+    client.subscribe("matches", products=["BTC-USD"])
+
+    received = client.receive_until(lambda one: one.get("trade_id") == 2)
+    assert {one["type"] for one in received} == {"subscriptions", "match"}
+
+
+def test_a_recording_with_heartbeats_gets_no_others(simulate: Simulate, connect: Connect) -> None:
+    recorded_one = frame(150, "heartbeat", "BTC-USD", last_trade_id=1)
+    client = connect(simulate(recording=lambda: [PAUSE[0], recorded_one, PAUSE[1]], heartbeat_seconds=0.02))
+
+    client.subscribe("matches", "heartbeat", products=["BTC-USD"])
+
+    received = client.receive_until(lambda one: one.get("trade_id") == 2)
+    assert [one["last_trade_id"] for one in received if one["type"] == "heartbeat"] == [1]
