@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from rxbridge.journal.interface import DeadLetter, Gap
-from rxbridge.journal.schema import single
+from rxbridge.journal.schema import has_table, single
 
 ACKNOWLEDGE = """
 INSERT INTO cursors VALUES (?, ?)
@@ -27,11 +27,11 @@ RECORD_GAP = """
 INSERT INTO gaps (kind, reason, recorded_at, first_offset, last_offset, frames, events) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 
-# Damage is met again by every reader and after every restart; it is recorded once.
+# Damage is met again by every reader and after every restart, and maybe by who replaces the file; it is recorded once.
 RECORD_CORRUPT_GAP = """
 INSERT INTO gaps (kind, reason, recorded_at, first_offset, last_offset, frames, events)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
-WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE kind = 'corrupt' AND first_offset <= ?5 AND last_offset >= ?4)
+WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE kind <> 'dropped' AND first_offset <= ?4 AND last_offset >= ?5)
 """
 
 # A frame that was given up before it had an offset is told from others only by its time.
@@ -119,6 +119,8 @@ def rescue(connection: sqlite3.Connection, table: str, key: str) -> Iterator[tup
     """
     for direction in ("ASC", "DESC"):
         try:
+            if not has_table(connection, table):
+                return
             # Table and key are names of our own.
             yield from connection.execute(f"SELECT * FROM {table} ORDER BY {key} {direction}")  # noqa: S608
         except sqlite3.DatabaseError:

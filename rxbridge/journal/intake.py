@@ -91,13 +91,14 @@ class Intake:
             Exception: What SQLite says to the task's parameters.
         """
         self.submit(task)
-        if not task.done.wait(_TASK_PATIENCE_SECONDS):
+        patience = _TASK_PATIENCE_SECONDS
+        while not task.done.wait(patience):
             with self._lock:
                 if task in self._tasks:
                     self._tasks.remove(task)
                     raise JournalFull(self._path, f"cannot be written: {self._problem or 'the disk is too slow'}")
-            # It is being written at this moment.
-            task.done.wait()
+            # It is being tried at this moment.
+            patience = _ASK_AGAIN_SECONDS
         if task.error is not None:
             raise task.error
 

@@ -17,7 +17,7 @@ from rxbridge.errors import JournalCorrupt, JournalError
 from rxbridge.journal.bookkeeping import RECORD_GAP, gap_columns, rescue, slowest_cursor
 from rxbridge.journal.interface import Gap
 from rxbridge.journal.scan import Hole, Scanner
-from rxbridge.journal.schema import APPLICATION_ID, connect, create, single
+from rxbridge.journal.schema import APPLICATION_ID, connect, create, has_table, single
 from rxbridge.journal.sidecar import Sidecar
 from rxbridge.journal.store import Store
 from rxbridge.messages import Frame
@@ -63,10 +63,10 @@ def renew(
     reason = f"the file could not be used and is now {aside.name}: {error}"
     with closing(connect(draft, create=True)) as connection:
         create(connection, draft)
-        gap = _Salvage(path, connection, make_store(connection, draft), sidecar).run(reason)
+        lost = _Salvage(path, connection, make_store(connection, draft), sidecar).run(reason)
     draft.rename(_renewed(path))
     _exchange(path, aside)
-    tell(JournalCorrupt(str(path), f"{gap.reason}; {gap.frames} unacknowledged frames are lost"))
+    tell(JournalCorrupt(str(path), f"{reason}; {lost} unacknowledged frames are lost"))
 
 
 def record_disappearance(connection: sqlite3.Connection, store: Store, sidecar: Sidecar) -> Gap | None:
@@ -93,97 +93,110 @@ class _Salvage:
         self._target = target
         self._store = store
         self._sidecar = sidecar
-        self._next = 1
-        self._saved = 0
-        self._first_missing = 0
-        self._last_missing = 0
+        self._next = sidecar.recall("acknowledged") + 1
+        self._missing: list[range] = []
 
-    def run(self, reason: str) -> Gap:
-        """Copy; the gap, which is recorded already."""
+    def run(self, reason: str) -> int:
+        """Copy, and record what is missing; the number of frames that is."""
         self._store.load()
-        acknowledged = self._sidecar.recall("acknowledged")
-        self._next = acknowledged + 1
-        try:
-            source = connect(self._path)
-        except sqlite3.Error:
-            # So nothing can be read: the gap says how much that was.
-            return self._record(reason, acknowledged)
-        with closing(source):
-            if _is_journal(source):
-                acknowledged = self._copy(source, acknowledged)
-        return self._record(reason, acknowledged)
+        source = _open_damaged(self._path)
+        if source is not None:
+            with closing(source):
+                self._copy_books(source)
+                self._copy_frames(source)
+        return self._record(reason)
 
-    def _copy(self, source: sqlite3.Connection, acknowledged: int) -> int:
-        self._copy_tables(source)
-        if cursor := slowest_cursor(self._target):
-            # The lower is the safer: a damaged file may have lost its newest changes, or a cursor.
-            acknowledged = min(cursor, acknowledged) if self._sidecar.recall("last_offset") else cursor
-        self._next = acknowledged + 1
-        for number, frames in enumerate(_readable(source, self._next)):
-            if number % _ROWS_A_TRANSACTION == 0:
-                self._commit()
-                self._target.execute("BEGIN IMMEDIATE")
-            self._miss(frames[0].offset - 1)
-            self._store.add_row(frames, after=frames[0].offset - 1)
-            self._saved += len(frames)
-            self._next = frames[-1].offset + 1
-        self._commit()
-        return acknowledged
-
-    def _copy_tables(self, source: sqlite3.Connection) -> None:
+    def _copy_books(self, source: sqlite3.Connection) -> None:
         self._target.execute("BEGIN IMMEDIATE")
         for table, key in (("cursors", "consumer"), ("gaps", "id"), ("dead_letters", "rowid")):
             for row in rescue(source, table, key):
                 places = ", ".join("?" * len(row))
                 # The names are our own; a row that is damaged itself is ignored.
                 self._target.execute(f"INSERT OR IGNORE INTO {table} VALUES ({places})", row)  # noqa: S608
+        self._target.execute("COMMIT")
+        if cursor := slowest_cursor(self._target):
+            # The lower is the safer: a damaged file may have lost its newest changes, or a cursor.
+            acknowledged = self._sidecar.recall("acknowledged")
+            self._next = (min(cursor, acknowledged) if self._sidecar.recall("last_offset") else cursor) + 1
+
+    def _copy_frames(self, source: sqlite3.Connection) -> None:
+        for number, frames in enumerate(_readable(source, self._next)):
+            if number % _ROWS_A_TRANSACTION == 0:
+                self._commit()
+                self._target.execute("BEGIN IMMEDIATE")
+            first = frames[0].offset
+            self._missing.append(range(self._next, first))
+            self._store.add_row(frames, after=first - 1)
+            self._next = frames[-1].offset + 1
         self._commit()
 
-    def _record(self, reason: str, acknowledged: int) -> Gap:
+    def _record(self, reason: str) -> int:
         furthest = single(self._target, "SELECT max(CAST(acknowledged AS INTEGER)) FROM cursors")
         last_offset = max(self._sidecar.recall("last_offset"), self._next - 1, furthest)
-        self._miss(last_offset)
-        known = single(self._target, "SELECT sum(frames) FROM gaps WHERE first_offset > ?", (acknowledged,))
-        lost = max(last_offset - acknowledged - self._saved - known, 0)
-        first, last = (self._first_missing, self._last_missing) if lost else (0, 0)
+        self._missing.append(range(self._next, last_offset + 1))
+        known = [
+            range(first, last + 1)
+            for first, last in self._target.execute(
+                "SELECT CAST(first_offset AS INTEGER), CAST(last_offset AS INTEGER) FROM gaps ORDER BY first_offset"
+            )
+        ]
+        lost = [part for missing in self._missing for part in _without(missing, known)]
         if not last_offset:
             reason += " (how far it had come is not known, so offsets begin at 1)"
-        gap = Gap("quarantined", reason, time.time_ns(), first, last, lost, 0)
+        now = time.time_ns()
+        gaps = [Gap("quarantined", reason, now, part[0], part[-1], len(part), 0) for part in lost]
         self._target.execute("BEGIN IMMEDIATE")
         self._store.advance(last_offset)
-        self._target.execute(RECORD_GAP, gap_columns(gap))
+        self._target.executemany(
+            RECORD_GAP, [gap_columns(gap) for gap in gaps or [Gap("quarantined", reason, now, 0, 0, 0, 0)]]
+        )
         self._commit()
-        return gap
-
-    def _miss(self, last: int) -> None:
-        """Note that offsets from the next one to `last` did not come, if there are any."""
-        if last >= self._next:
-            self._first_missing = self._first_missing or self._next
-            self._last_missing = last
+        return sum(map(len, lost))
 
     def _commit(self) -> None:
         if self._target.in_transaction:
             self._target.execute("COMMIT")
 
 
-def _is_journal(source: sqlite3.Connection) -> bool:
+def _open_damaged(path: Path) -> sqlite3.Connection | None:
+    """Open it if it is a journal of which anything can be read."""
     try:
-        # A damaged schema is ignored as far as possible, and nothing is changed in the evidence.
-        source.execute("PRAGMA writable_schema = ON")
-        source.execute("PRAGMA query_only = ON")
-        return single(source, "PRAGMA application_id") == APPLICATION_ID
+        source = connect(path, salvage=True)
     except sqlite3.Error:
-        return False
+        # So nothing can be read: the gap says how much that was.
+        return None
+    try:
+        if single(source, "PRAGMA application_id") == APPLICATION_ID:
+            return source
+    except sqlite3.Error:
+        # Likewise.
+        pass
+    source.close()
+    return None
 
 
 def _readable(source: sqlite3.Connection, position: int) -> Iterator[list[Frame]]:
     try:
+        if not has_table(source, "rows"):
+            return
         for item in Scanner(source, passes_io_errors=True).scan(position, thoroughly=True):
             if not isinstance(item, Hole):
                 yield item
     except sqlite3.Error:
         # Nothing more can be read: the gap says how much that is.
         return
+
+
+def _without(missing: range, known: list[range]) -> Iterator[range]:
+    """The parts of a range that are in none of the known ones, which are in order."""
+    start = missing.start
+    for part in known:
+        if part.start < missing.stop and part.stop > start:
+            if part.start > start:
+                yield range(start, part.start)
+            start = part.stop
+    if start < missing.stop:
+        yield range(start, missing.stop)
 
 
 def _exchange(path: Path, aside: Path) -> None:

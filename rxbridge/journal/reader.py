@@ -180,7 +180,8 @@ def _read(
             if len(frames) >= limit or size >= _READ_BYTES:
                 break
     newest = single(connection, _NEWEST_OFFSET)
-    connection.execute("COMMIT")
+    # After damage was met, SQLite refuses to commit even what has changed nothing.
+    connection.execute("ROLLBACK")
     if newest > after and not frames and not holes:
         raise UnusableFile(f"there are frames up to {newest}, but none to be found above {after}")
     return frames[:limit], holes, newest

@@ -9,6 +9,7 @@ from contextlib import closing
 import msgspec
 
 from rxbridge.journal.packing import DamagedRow, Row, unpack
+from rxbridge.journal.schema import UnusableFile, single
 from rxbridge.messages import Frame
 
 # Beginning with the row that holds the offset, which may have begun below it.
@@ -19,12 +20,17 @@ ORDER BY first_offset
 """
 # The condition cannot be searched for, so this goes through the whole tree, whose inner nodes may be wrong.
 _ALL_ROWS_FROM = "SELECT * FROM rows WHERE first_offset + frames > ? ORDER BY first_offset"
-_ROW = "SELECT * FROM rows WHERE first_offset = ?"
-_HOLDING = "SELECT first_offset FROM rows WHERE first_offset <= ? ORDER BY first_offset DESC LIMIT 1"
-_FOLLOWING = "SELECT first_offset FROM rows WHERE first_offset >= ? ORDER BY first_offset LIMIT 1"
+_HOLDING_ROW = "SELECT * FROM rows WHERE first_offset <= ? ORDER BY first_offset DESC LIMIT 1"
+_FOLLOWING_ROW = "SELECT * FROM rows WHERE first_offset >= ? ORDER BY first_offset LIMIT 1"
 # A damaged count may be a value of any type and size. The body's length needs no intact body, and a frame takes bytes.
-_COUNT = "SELECT min(CAST(frames AS INTEGER), length(body)) FROM rows WHERE first_offset = ?"
-_LARGEST_STEP = 2**48
+_END_OF_HOLDING_ROW = """
+SELECT first_offset + coalesce(max(min(CAST(frames AS INTEGER), length(body)), 1), 1) - 1 FROM rows
+WHERE first_offset <= ? ORDER BY first_offset DESC LIMIT 1
+"""
+_LONGEST_STEP = 1024
+_LONGEST_SEARCH = 2**48
+_DAMAGED: list[Frame] = []
+"""Stands for a row that cannot be read; a row that can be has at least one frame."""
 
 
 class Hole(msgspec.Struct, frozen=True):
@@ -36,10 +42,10 @@ class Hole(msgspec.Struct, frozen=True):
 
 
 class Scanner:
-    """Reads the rows of a journal.
+    """Reads the rows of a journal, and believes none but those whose checksum is right.
 
-    A row whose checksum is wrong is a hole of its own. Where SQLite cannot read a page, the next offset that it can
-    find is searched in growing steps, so readable rows between two unreadable pages may fall into the hole.
+    After a page that SQLite cannot read, the next sound row is searched in growing steps, of a thousand offsets or a
+    sixty-fourth of the way at most, so sound rows between two such pages near to each other may be passed over as well.
 
     Args:
         connection: Where from.
@@ -48,7 +54,8 @@ class Scanner:
 
     def __init__(self, connection: sqlite3.Connection, *, passes_io_errors: bool) -> None:
         self._connection = connection
-        self._passable = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+        # A damaged length may be one that SQLite finds too large.
+        self._passable = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG}
         if passes_io_errors:
             self._passable.add(sqlite3.SQLITE_IOERR)
 
@@ -69,96 +76,107 @@ class Scanner:
                     position = _end(item) + 1
                     yield item
             except sqlite3.DatabaseError as error:
-                # The error may have come when the row behind the next one was looked at.
+                # It is there, or at the row behind it: SQLite looks ahead.
                 self._check_passable(error)
-                item = self._next(position, error)
-                position = _end(item) + 1
-                yield item
-                statement = _ROWS_FROM
+                reason = f"damaged: {error}"
             else:
                 return
+            row = self._search(position)
+            if row is None:
+                yield from self._last_hole(position, reason)
+                return
+            if row[0].offset > position:
+                yield Hole(position, row[0].offset - 1, reason)
+            yield row
+            position = row[-1].offset + 1
+            statement = _ROWS_FROM
 
     def _rows(self, statement: str, position: int) -> Generator[list[Frame] | Hole]:
+        begin = position
         stored: int | None = None
+        damage = ""
         with closing(self._connection.execute(statement, (position,))) as cursor:
             for columns in cursor:
                 row = Row(*columns)
-                # Offsets may leap, where a file was replaced; the count of what was stored does not.
-                if stored is not None and row.frames_before > stored and row.first_offset > position:
-                    yield Hole(position, row.first_offset - 1, "rows have disappeared")
-                    position = row.first_offset
-                item = self._content(row, position)
-                stored = None if isinstance(item, Hole) else row.frames_before + row.frames
-                if item:
-                    position = _end(item) + 1
-                    yield item
+                try:
+                    frames = unpack(row)
+                except DamagedRow as error:
+                    # Not even its offset is certain: the next sound row tells what is missing.
+                    if stored is None and not damage:
+                        # What is below the oldest row is no hole: it was removed.
+                        begin = max(begin, row.first_offset)
+                    damage = damage or f"damaged: {error}"
+                    continue
+                if row.first_offset > position:
+                    searched = statement == _ROWS_FROM and stored is None and not damage
+                    if searched and row.first_offset != self._oldest():
+                        raise UnusableFile(f"a search for offset {position} has led to {row.first_offset}")
+                    # Offsets may leap, where a file was replaced; the count of what was stored does not.
+                    if not damage and stored is not None and row.frames_before > stored:
+                        damage = "rows have disappeared"
+                    if damage:
+                        yield Hole(begin if begin < row.first_offset else position, row.first_offset - 1, damage)
+                damage = ""
+                stored = row.frames_before + row.frames
+                if frames[-1].offset >= position:
+                    yield frames[max(position - row.first_offset, 0) :]
+                    begin = position = frames[-1].offset + 1
+        if damage:
+            yield from self._last_hole(position, damage)
 
-    def _next(self, position: int, error: sqlite3.DatabaseError) -> list[Frame] | Hole:
-        """What comes next, where reading on has met damage."""
-        reason = f"a page is damaged: {error}"
-        try:
-            key = self._find(_HOLDING, position)
-            if key is None or self._end_of_row(key, None) < position:
-                key = self._find(_FOLLOWING, position)
-        except sqlite3.DatabaseError as unreadable:
-            self._check_passable(unreadable)
-            following = self._search(position + 1)
-            if following is None:
-                raise error from unreadable
-            return Hole(position, following - 1, reason)
-        if key is None:
-            raise error
-        try:
-            columns = self._connection.execute(_ROW, (key,)).fetchone()
-        except sqlite3.DatabaseError as unreadable:
-            self._check_passable(unreadable)
-            columns = None
-        item = None if columns is None else self._content(Row(*columns), position)
-        return item or Hole(max(key, position), max(self._end_of_row(key, self._search(key + 1)), position), reason)
-
-    def _content(self, row: Row, position: int) -> list[Frame] | Hole | None:
-        """The frames of a row from `position` on; None if it has none."""
-        try:
-            frames = unpack(row)
-        except DamagedRow as error:
-            last = self._end_of_row(row.first_offset, self._find(_FOLLOWING, row.first_offset + 1))
-            if last < position:
-                return None
-            return Hole(max(row.first_offset, position), last, f"a row is damaged: {error}")
-        return frames[max(position - row.first_offset, 0) :] or None
-
-    def _end_of_row(self, key: int, following: int | None) -> int:
-        """The last offset of a row, which is just below the row that follows: its own count may be wrong."""
-        if following is not None:
-            return following - 1
-        count = self._find(_COUNT, key)
-        return key + max(count or 1, 1) - 1
-
-    def _search(self, position: int) -> int | None:
-        """The first key at or above `position` that can be found; None if there is none."""
-        low, high = -1, 0
-        found: int | None = None
-        # Steps that double, until something can be read; then halves of the last step.
-        while high <= _LARGEST_STEP:
-            try:
-                found = self._find(_FOLLOWING, position + high)
+    def _last_hole(self, position: int, reason: str) -> Generator[Hole]:
+        """What is damaged at the end, behind which nothing sound is: the rows say where they end, if they are found."""
+        last = position - 1
+        while True:
+            found = self._connection.execute(_END_OF_HOLDING_ROW, (last + 1,)).fetchone()
+            if found is None:
+                raise UnusableFile(reason)
+            if found[0] <= last:
                 break
-            except sqlite3.DatabaseError as error:
-                self._check_passable(error)
-                low, high = high, high * 2 + 1
-        while high - low > 1 and found is not None:
-            middle = (low + high) // 2
-            try:
-                found = self._find(_FOLLOWING, position + middle)
-                high = middle
-            except sqlite3.DatabaseError as error:
-                self._check_passable(error)
-                low = middle
-        return found
+            last = found[0]
+        if last >= position:
+            yield Hole(position, last, reason)
 
-    def _find(self, statement: str, parameter: int) -> int | None:
-        row = self._connection.execute(statement, (parameter,)).fetchone()
-        return None if row is None else row[0]
+    def _oldest(self) -> int:
+        return single(self._connection, "SELECT first_offset FROM rows ORDER BY first_offset LIMIT 1")
+
+    def _search(self, position: int) -> list[Frame] | None:
+        """The first sound row at or above `position` that can be found; None if there is none."""
+        low, high, step = position - 1, position, 1
+        # Growing steps, until there is something sound or nothing at all; then halves of the last step.
+        while (found := self._try_row(high)) is _DAMAGED:
+            distance = high - position
+            if distance > _LONGEST_SEARCH:
+                return None
+            low, high, step = high, high + step, min(step * 2, max(_LONGEST_STEP, distance // 64))
+        while high - low > 1:
+            middle = (low + high) // 2
+            row = self._try_row(middle)
+            if row is _DAMAGED:
+                low = middle
+            else:
+                high, found = middle, row
+        return found or None
+
+    def _try_row(self, position: int) -> list[Frame] | None:
+        """As `_next_row`; `_DAMAGED` if that cannot be read."""
+        try:
+            return self._next_row(position)
+        except DamagedRow:
+            return _DAMAGED
+        except sqlite3.DatabaseError as error:
+            self._check_passable(error)
+            return _DAMAGED
+
+    def _next_row(self, position: int) -> list[Frame] | None:
+        """The frames from `position` on of the row that holds it, or else of the row that follows."""
+        for statement in (_HOLDING_ROW, _FOLLOWING_ROW):
+            columns = self._connection.execute(statement, (position,)).fetchone()
+            if columns is not None:
+                frames = [frame for frame in unpack(Row(*columns)) if frame.offset >= position]
+                if frames:
+                    return frames
+        return None
 
     def _check_passable(self, error: sqlite3.DatabaseError) -> None:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in self._passable:

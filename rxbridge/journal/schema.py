@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from rxbridge.errors import JournalError
 
@@ -14,6 +14,8 @@ APPLICATION_ID = 0x72786A6C
 """`rxjl` in ASCII, in the file's header: this is a journal and not some other SQLite file."""
 
 SCHEMA_VERSION = 1
+
+_PLAUSIBLE_VERSIONS = 1000
 
 BUSY_SECONDS = 5.0
 """How long SQLite itself waits for another process's transaction."""
@@ -73,22 +75,51 @@ INSERT INTO state VALUES (1, 0, 0, 0);
 """
 
 
+TABLES = ("rows", "state", "cursors", "dead_letters", "gaps")
+
+
 class UnusableFile(sqlite3.DatabaseError):
     """SQLite can read the file, but it is no journal, or something is wrong that everything depends on."""
 
 
-def connect(path: Path, *, create: bool = False, synchronous: Synchronous = "normal") -> sqlite3.Connection:
+class _Connection(sqlite3.Connection):
+    """A connection to a file whose schema may be damaged: its names, which errors tell of, need not be text then."""
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        try:
+            return super().execute(*arguments)
+        except UnicodeDecodeError as error:
+            raise UnusableFile(f"its schema is damaged: {error}") from error
+
+
+def connect(
+    path: Path, *, create: bool = False, salvage: bool = False, synchronous: Synchronous = "normal"
+) -> sqlite3.Connection:
     """Open the file, in autocommit mode, for use by one thread at a time.
+
+    Args:
+        path: The file.
+        create: Whether to create it if it is not there.
+        salvage: Whether to look over a damaged structure where that is possible, and to change nothing.
+        synchronous: How far a commit waits for the disk.
 
     Raises:
         sqlite3.Error: It is not there, not readable, or not a SQLite file.
     """
     uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        uri,
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=_Connection,
+    )
     # Damaged text must not raise where a damaged journal is being read.
     connection.text_factory = _decode
     try:
         for pragma in (
+            *(("writable_schema = ON", "query_only = ON") if salvage else ()),
             f"page_size = {PAGE_BYTES}",
             f"synchronous = {synchronous}",
             f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
@@ -119,13 +150,29 @@ def check(connection: sqlite3.Connection, path: Path) -> bool:
     if (application := single(connection, "PRAGMA application_id")) != APPLICATION_ID:
         raise UnusableFile(f"not a journal (its application id is {application:#x})")
     version = single(connection, "PRAGMA user_version")
+    if version > _PLAUSIBLE_VERSIONS or version < 1:
+        raise UnusableFile(f"its schema version cannot be {version}")
     if version > SCHEMA_VERSION:
         raise JournalError(
             str(path),
             f"was written by a newer rxbridge (schema {version}, this one knows {SCHEMA_VERSION}); "
             "update rxbridge, or use another journal",
         )
+    for table in TABLES:
+        if not has_table(connection, table):
+            raise UnusableFile(f"its table {table} is not as it should be")
     return True
+
+
+def has_table(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether a table is there, and is the one that `create` makes.
+
+    Raises:
+        sqlite3.Error: The schema cannot be read.
+    """
+    statement = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?"
+    row = connection.execute(statement, (table,)).fetchone()
+    return row is not None and f"\n{row[0]};\n" in _TABLES
 
 
 def create(connection: sqlite3.Connection, path: Path) -> None:

@@ -263,7 +263,8 @@ class SqliteJournal(Journal):
 
     def _found(self, hole: Hole) -> None:
         """Record a hole that was read over, and tell of it, once."""
-        if hole.last_offset in self._holes:
+        known = self._holes.get(hole.last_offset)
+        if known is not None and known.first_offset <= hole.first_offset:
             return
         frames = hole.last_offset - hole.first_offset + 1
         gap = Gap("corrupt", hole.reason, time.time_ns(), hole.first_offset, hole.last_offset, frames, 0)

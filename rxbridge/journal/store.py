@@ -6,16 +6,15 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import closing
-from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import msgspec
 
-from rxbridge.journal.bookkeeping import ACKNOWLEDGE, RECORD_CORRUPT_GAP, gap_columns, record_drop, slowest_cursor
+from rxbridge.journal.bookkeeping import ACKNOWLEDGE, record_drop, slowest_cursor
 from rxbridge.journal.interface import Gap
 from rxbridge.journal.packing import DamagedRow, Row, pack, unpack
 from rxbridge.journal.pending import Chunk
+from rxbridge.journal.removal import ROWS_AT_ONCE, OldRow, oldest_rows, sound_frames
 from rxbridge.journal.retention import EventCounter, Loss, Retention
 from rxbridge.journal.schema import LOG_LIMIT_BYTES, UnusableFile, identity, single
 from rxbridge.journal.work import Outcome, Task, TaskRefused, Work
@@ -34,14 +33,9 @@ _REFUSALS = (
     sqlite3.ProgrammingError,
 )
 _UPKEEP_SECONDS = 1.0
-_ROWS_AT_ONCE = 256
 _CHECKPOINT_PAUSE_SECONDS = 5.0
 
-# A damaged column may hold a value of any type.
-_HEADERS = """
-SELECT first_offset, coalesce(CAST(last_received_at AS INTEGER), 0), coalesce(CAST(bytes_before AS INTEGER), 0)
-FROM rows ORDER BY first_offset LIMIT ?
-"""
+_NEWEST_ROW = "SELECT * FROM rows ORDER BY first_offset DESC LIMIT 1"
 
 
 class _Totals(msgspec.Struct, frozen=True):
@@ -104,7 +98,7 @@ class Store:
         """
         connection = self._connection
         totals = self._saved_totals()
-        columns = connection.execute("SELECT * FROM rows ORDER BY first_offset DESC LIMIT 1").fetchone()
+        columns = connection.execute(_NEWEST_ROW).fetchone()
         self._newest = 0
         if columns is not None:
             row = Row(*columns)
@@ -116,8 +110,7 @@ class Store:
             totals = _Totals(
                 max(totals.last_offset, self._newest), row.frames_before + row.frames, row.bytes_before + len(row.body)
             )
-        furthest = single(connection, "SELECT max(CAST(acknowledged AS INTEGER)) FROM cursors")
-        self._totals = _Totals(max(totals.last_offset, furthest), totals.frames, totals.bytes)
+        self._totals = totals
         self._removed_bytes = self._first_bytes_before()
         self._tail = None
         self._stale = False
@@ -231,54 +224,46 @@ class Store:
 
     def _remove(self, slowest: int, work: Work) -> bool:
         """Remove the oldest rows that may or must go; whether a new record of dropped frames was begun."""
-        last: int | None = None
+        last = 0
         removed = 0
-        dropped: list[tuple[int, int]] = []
+        dropped: list[OldRow] = []
         acknowledged_bytes = self._bytes_before(slowest)
         now = time.time_ns()
-        with closing(self._connection.execute(_HEADERS, (_ROWS_AT_ONCE + 1,))) as headers:
-            for header, following in islice(pairwise(chain(headers, (None,))), _ROWS_AT_ONCE):
-                first, received_at, bytes_before = header
-                end = self._totals.last_offset if following is None else following[0] - 1
-                held = self._totals.bytes - bytes_before + work.wanted
-                if end <= slowest:
-                    goes = work.urgent or self._retention.releases(
-                        held=held, acknowledged=acknowledged_bytes - bytes_before, received_at=received_at, now=now
-                    )
-                else:
-                    goes = following is not None and self._retention.gives_up(held=held)
-                    if goes:
-                        dropped.append((first, end))
-                if not goes:
-                    break
-                last = first
-                removed += 1
-        self._unfinished = removed == _ROWS_AT_ONCE
-        if last is None:
+        for row in oldest_rows(self._connection, self._totals.last_offset, self._totals.bytes):
+            held = self._totals.bytes - row.bytes_before + work.wanted
+            if row.last_offset <= slowest:
+                acknowledged = acknowledged_bytes - row.bytes_before
+                goes = work.urgent or self._retention.releases(
+                    held=held, acknowledged=acknowledged, received_at=row.received_at, now=now
+                )
+            else:
+                goes = not row.is_newest and self._retention.gives_up(held=held)
+                if goes:
+                    dropped.append(row)
+            if not goes:
+                break
+            last = row.first_offset
+            removed += 1
+        self._unfinished = removed == ROWS_AT_ONCE
+        if not removed:
             return False
-        began_to_drop = self._record_dropped(dropped, slowest) if dropped else False
+        began_to_drop = self._record_dropped(dropped, slowest)
         self._connection.execute("DELETE FROM rows WHERE first_offset <= ?", (last,))
         self._after_removal(last)
         return began_to_drop
 
-    def _record_dropped(self, rows: list[tuple[int, int]], slowest: int) -> bool:
+    def _record_dropped(self, rows: list[OldRow], slowest: int) -> bool:
         loss = Loss()
-        now = time.time_ns()
-        for first, end in rows:
-            columns = self._connection.execute("SELECT * FROM rows WHERE first_offset = ?", (first,)).fetchone()
-            try:
-                frames = [frame for frame in unpack(Row(*columns)) if frame.offset > slowest]
-            except DamagedRow as error:
-                gap = Gap("corrupt", f"a row is damaged: {error}", now, first, end, end - first + 1, 0)
-                self._connection.execute(RECORD_CORRUPT_GAP, gap_columns(gap))
-            else:
-                loss.frames += len(frames)
-                loss.events += self._count_events(frames)
+        for row in rows:
+            frames = [frame for frame in sound_frames(self._connection, row) if frame.offset > slowest]
+            loss.frames += len(frames)
+            loss.events += self._count_events(frames)
         if not loss:
             return False
         reason = f"the journal was full ({self._retention.max_bytes} bytes)"
-        first = max(rows[0][0], slowest + 1)
-        return record_drop(self._connection, Gap("dropped", reason, now, first, rows[-1][1], loss.frames, loss.events))
+        first, last = max(rows[0].first_offset, slowest + 1), rows[-1].last_offset
+        gap = Gap("dropped", reason, time.time_ns(), first, last, loss.frames, loss.events)
+        return record_drop(self._connection, gap)
 
     def _after_removal(self, last: int) -> None:
         self._removed_bytes = self._first_bytes_before()
@@ -302,8 +287,9 @@ class Store:
 
     def _first_bytes_before(self) -> int:
         """The bytes ever stored before the oldest row, or before now if there is none."""
-        row = self._connection.execute(_HEADERS, (1,)).fetchone()
-        return self._totals.bytes if row is None else min(max(row[2], 0), self._totals.bytes)
+        for row in oldest_rows(self._connection, self._totals.last_offset, self._totals.bytes):
+            return row.bytes_before
+        return self._totals.bytes
 
     def _bytes_before(self, slowest: int) -> int:
         """The bytes ever stored up to the row that holds the first unacknowledged frame."""

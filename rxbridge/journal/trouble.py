@@ -13,8 +13,14 @@ from rxbridge.journal.schema import UnusableFile
 Trouble: TypeAlias = Literal["busy", "damaged", "disk"]
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA}
-# SQLITE_ERROR is what a damaged schema leads to: a table or a column that is not there.
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR}
+_DAMAGED = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_FORMAT,
+    # A table or a column that is not there, for the schema is damaged; and a length that is.
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_TOOBIG,
+}
 
 _PATIENCE_WITH_BUSY_SECONDS = 10.0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event
 
 from rxbridge.errors import JournalError, JournalFull, JournalInUse
-from rxbridge.journal import SqliteJournal
+from rxbridge.journal import SqliteJournal, intake
 from rxbridge.journal.sqlite import Role
 from rxbridge.messages import Frame
 from tests.rxbridge.journal.support import eventually, frame, letter, numbers, read_all
@@ -123,6 +123,7 @@ def small_files(path: Path) -> None:
 def _fill_and_empty(path: Path, fill: object, empty: object) -> None:
     assert callable(fill)
     assert callable(empty)
+    intake._TASK_PATIENCE_SECONDS = 0.5
     problems: list[JournalError] = []
     journal = SqliteJournal(path, problem=problems.append)
     for number in range(1, 201):
@@ -142,7 +143,7 @@ def _fill_and_empty(path: Path, fill: object, empty: object) -> None:
     empty()
     flushed = journal.flush(30)
     journal.acknowledge("reader", 3000)
-    print(
+    _say(
         json.dumps(
             {
                 "problems": [type(problem).__name__ for problem in problems],

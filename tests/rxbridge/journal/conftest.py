@@ -32,7 +32,8 @@ def sqlite(path: Path, problems: list[JournalError]) -> Iterator[Callable[..., S
     with ExitStack() as opened:
 
         def make(**settings: Any) -> SqliteJournal:
-            journal = SqliteJournal(path, **{"problem": problems.append, **settings})
+            settings.setdefault("problem", problems.append)
+            journal = SqliteJournal(path, **settings)
             opened.callback(journal.close)
             return journal
 
@@ -50,7 +51,8 @@ def make_journal(
     with ExitStack() as opened:
 
         def make(**settings: Any) -> MemoryJournal:
-            journal = MemoryJournal(**{"problem": problems.append, **settings})
+            settings.setdefault("problem", problems.append)
+            journal = MemoryJournal(**settings)
             opened.callback(journal.close)
             return journal
 

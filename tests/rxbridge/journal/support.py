@@ -7,16 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import IO, TypeVar
 
+from reactivex.abc import ObserverBase
+
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import Frame
 
-DEADLINE_SECONDS = 3.0
+DEADLINE_SECONDS = 30.0
 SECOND = 10**9
 CONNECTION = 1_700_000_000 * SECOND
 
@@ -81,7 +83,7 @@ def eventually(condition: Callable[[], T], seconds: float = DEADLINE_SECONDS) ->
     return result
 
 
-class Subscriber:
+class Subscriber(ObserverBase[Frame]):
     """Notes what it is given."""
 
     def __init__(self) -> None:
@@ -142,7 +144,7 @@ class Child:
 
 
 @contextmanager
-def child(*arguments: object, prefix: Sequence[str] = ()) -> Iterator[Child]:
+def child(*arguments: object, prefix: Sequence[str] = ()) -> Generator[Child]:
     """Start a child with these arguments, by way of the command `prefix` if there is one."""
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root)}

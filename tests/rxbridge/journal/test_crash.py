@@ -1,4 +1,4 @@
-"""`kill -9` at any instant, and what a torn write-ahead log leaves: what was confirmed is there, and the start works."""
+"""`kill -9` at any instant, and torn write-ahead logs: what was confirmed is there, and the start works."""
 
 from __future__ import annotations
 
@@ -55,9 +55,7 @@ def test_a_killed_bridge_keeps_cursors_and_dead_letters_and_its_bounds(
             assert size.last_offset >= max(confirmed, default=0)
             left = read_all(journal)
             # What is gone was acknowledged, or is recorded as dropped.
-            dropped = {
-                offset for gap in journal.gaps() for offset in range(gap.first_offset, gap.last_offset + 1)
-            }
+            dropped = {offset for gap in journal.gaps() for offset in range(gap.first_offset, gap.last_offset + 1)}
             gone = set(range(1, size.last_offset + 1)) - set(offsets(left))
             assert max(gone - dropped, default=0) <= journal.cursor("reader")
             assert sum(gap.frames for gap in journal.gaps()) == len(dropped)

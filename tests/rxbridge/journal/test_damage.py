@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from rxbridge.errors import JournalCorrupt, JournalError
 from rxbridge.journal import SqliteJournal
+from rxbridge.journal.packing import Row, unpack
 from rxbridge.journal.schema import PAGE_BYTES, SCHEMA_VERSION
+from rxbridge.journal.sidecar import Sidecar
 from rxbridge.messages import Frame
 from tests.rxbridge.journal.support import (
     DEADLINE_SECONDS,
@@ -76,7 +79,9 @@ def spoil_bytes(path: Path, spoiled: Iterable[int]) -> None:
 
 
 def corrupt_files(path: Path) -> list[Path]:
-    return sorted(found for found in path.parent.glob(f"{path.name}.corrupt-*") if found.name[-4:] not in ("-wal", "-shm"))
+    return sorted(
+        found for found in path.parent.glob(f"{path.name}.corrupt-*") if found.name[-4:] not in ("-wal", "-shm")
+    )
 
 
 @pytest.mark.parametrize("spoil", [spoil_bytes, spoil_pages])
@@ -89,6 +94,7 @@ def test_damaged_rows_are_skipped_and_recorded_once(
     spoiled: list[int],
 ):
     spoil(one_frame_a_page, spoiled)
+    lost: list[int] = []
     for _ in range(2):
         with sqlite() as journal:
             for _ in range(2):
@@ -150,8 +156,9 @@ def test_a_wait_behind_a_damaged_end_is_a_wait(sqlite: MakeSqlite, path: Path):
     append_all(journal, [frame(5, 4000)])
     assert journal.wait_beyond(2, 0)
     assert numbers(journal.read(2)) == [5]
-    (gap,) = eventually(lambda: [gap for gap in journal.gaps() if gap.last_offset == 4])
-    assert gap.kind == "corrupt"
+    read_all(journal)
+    (gap,) = eventually(lambda: list(journal.gaps()))
+    assert (gap.kind, gap.first_offset, gap.last_offset, gap.frames) == ("corrupt", 3, 4, 2)
 
 
 def test_a_damaged_newest_row_costs_itself_only(sqlite: MakeSqlite, one_frame_a_page: Path):
@@ -165,9 +172,7 @@ def test_a_damaged_newest_row_costs_itself_only(sqlite: MakeSqlite, one_frame_a_
 
 
 @pytest.mark.parametrize("content", [b"garbage", random.Random(1).randbytes(50_000), b"\x00" * 8192])
-def test_a_garbage_file_is_moved_aside(
-    sqlite: MakeSqlite, path: Path, problems: list[JournalError], content: bytes
-):
+def test_a_garbage_file_is_moved_aside(sqlite: MakeSqlite, path: Path, problems: list[JournalError], content: bytes):
     path.write_bytes(content)
     path.with_name(path.name + "-wal").write_bytes(b"log")
     with sqlite() as journal:
@@ -227,6 +232,7 @@ def test_a_truncated_file_keeps_what_can_still_be_read(
     content = one_frame_a_page.read_bytes()
     memory = one_frame_a_page.with_name(one_frame_a_page.name + ".offsets")
     remembered = memory.read_bytes()
+    left: list[int] = []
     for cut in range(0, size, 3 * PAGE_BYTES + 777):
         problems.clear()
         for found in one_frame_a_page.parent.iterdir():
@@ -351,6 +357,9 @@ def test_a_draft_that_was_killed_is_begun_again(sqlite: MakeSqlite, path: Path):
 
 def test_new_files_are_not_made_in_a_loop(sqlite: MakeSqlite, path: Path, problems: list[JournalError]):
     with sqlite() as journal:
+        connection = sqlite3.connect(path)
+        (create_cursors,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'cursors'").fetchone()
+        connection.close()
         for first in (1, 101):
             append_all(journal, frames(first, first + 99))
             connection = sqlite3.connect(path)
@@ -364,7 +373,7 @@ def test_new_files_are_not_made_in_a_loop(sqlite: MakeSqlite, path: Path, proble
         assert len(corrupt_files(path)) == 1
         # Once it is mended, whoever mended it, all goes on.
         connection = sqlite3.connect(path)
-        connection.execute("CREATE TABLE cursors (consumer TEXT PRIMARY KEY, acknowledged INTEGER) WITHOUT ROWID")
+        connection.execute(create_cursors)
         connection.commit()
         connection.close()
         assert journal.flush(DEADLINE_SECONDS)
@@ -409,6 +418,146 @@ def test_a_path_that_is_a_folder_is_an_error(sqlite: MakeSqlite, path: Path):
     with pytest.raises(JournalError, match="cannot be opened"):
         sqlite()
     assert path.is_dir()
+
+
+def test_what_is_recorded_already_is_not_counted_again(sqlite: MakeSqlite, one_frame_a_page: Path):
+    spoil_bytes(one_frame_a_page, [25, 30])
+    with sqlite() as journal:
+        assert len(read_all(journal)) == 38
+        eventually(lambda: len(list(journal.gaps())) == 2)
+    spoil_pages(one_frame_a_page, [1, 35])
+    with sqlite() as journal:
+        assert numbers(read_all(journal)) == [number for number in range(11, 41) if number not in (25, 30, 35)]
+        gaps = [(gap.kind, gap.first_offset, gap.frames) for gap in journal.gaps()]
+        assert gaps == [("corrupt", 25, 1), ("corrupt", 30, 1), ("quarantined", 35, 1)]
+
+
+def test_without_a_sidecar_cursors_tell_how_far_the_journal_had_come(sqlite: MakeSqlite, one_frame_a_page: Path):
+    spoil_pages(one_frame_a_page, range(1, 41))
+    one_frame_a_page.with_name(one_frame_a_page.name + ".offsets").unlink()
+    with sqlite() as journal:
+        append_all(journal, frames(11, 12))
+        assert offsets(read_all(journal)) == [11, 12]
+        assert journal.cursor("sink") == 10
+
+
+def test_a_damaged_schema_is_noticed_at_the_start(sqlite: MakeSqlite, one_frame_a_page: Path):
+    content = one_frame_a_page.read_bytes()
+    assert content.count(b"attempts INTEGER") == 1
+    one_frame_a_page.write_bytes(content.replace(b"attempts INTEGER", b"attemptz INTEGER"))
+    with sqlite() as journal:
+        assert numbers(read_all(journal)) == list(range(11, 41))
+        assert list(journal.dead_letters()) == []
+        assert "dead_letters is not as it should be" in next(journal.gaps()).reason
+
+
+def test_a_tree_whose_inner_keys_are_wrong_costs_no_frame(sqlite: MakeSqlite, one_frame_a_page: Path):
+    """SQLite finds nothing wrong, and leads every search to the wrong row."""
+    content = bytearray(one_frame_a_page.read_bytes())
+    root = PAGE_BYTES
+    assert content[root] == 0x05, "the root of the rows is no inner node"
+    count = int.from_bytes(content[root + 3 : root + 5], "big")
+    for cell in range(root + 12, root + 12 + 2 * count, 2):
+        # Four bytes for the child's page, then the key, which is small enough to be one byte.
+        content[root + int.from_bytes(content[cell : cell + 2], "big") + 4] = 0
+    one_frame_a_page.write_bytes(content)
+    with sqlite() as journal:
+        assert set(range(11, 41)) <= set(numbers(read_again(journal, 10)))
+        assert len(corrupt_files(one_frame_a_page)) == 1
+        assert [gap.frames for gap in journal.gaps()] == [0]
+
+
+def test_the_journal_stays_bounded_whatever_its_numbers_say(sqlite: MakeSqlite, one_frame_a_page: Path):
+    connection = sqlite3.connect(one_frame_a_page)
+    connection.execute("UPDATE rows SET bytes_before = ? WHERE first_offset = 20", (10**15,))
+    connection.commit()
+    connection.close()
+    with sqlite(max_bytes=50_000) as journal:
+        append_all(journal, frames(41, 140, size=2500))
+        assert journal.size().bytes <= 50_000
+        found = numbers(read_again(journal))
+        assert found == list(range(found[0], 141))
+        lost = [offset for gap in journal.gaps() for offset in range(gap.first_offset, gap.last_offset + 1)]
+        assert set(range(11, found[0])) <= set(lost)
+
+
+def test_nothing_is_removed_for_a_row_that_is_out_of_order(sqlite: MakeSqlite, one_frame_a_page: Path):
+    """A key in a leaf is wrong, which SQLite does not notice; all rows up to that key would go with it."""
+    content = bytearray(one_frame_a_page.read_bytes())
+    leaf = page_of(one_frame_a_page, 20)
+    assert content[leaf] == 0x0D, "the page is no leaf"
+    cell = leaf + int.from_bytes(content[leaf + 8 : leaf + 10], "big")
+    # The record's length takes two bytes, the key one.
+    assert content[cell + 2] == 20
+    content[cell + 2] = 120
+    one_frame_a_page.write_bytes(content)
+    with sqlite(max_bytes=90_000) as journal:
+        append_all(journal, frames(41, 60, size=2500))
+        found = numbers(read_again(journal))
+        assert len(found) > 25
+        assert found[-20:] == list(range(41, 61))
+        lost = [offset for gap in journal.gaps() for offset in range(gap.first_offset, gap.last_offset + 1)]
+        assert set(range(11, 61)) <= set(lost) | set(found)
+
+
+def test_frames_that_are_there_and_cannot_be_found_are_no_end(
+    sqlite: MakeSqlite, one_frame_a_page: Path, monkeypatch: pytest.MonkeyPatch
+):
+    nothing: list[list[Frame]] = []
+    with sqlite() as journal:
+        with monkeypatch.context() as patch:
+            patch.setattr("rxbridge.journal.scan.Scanner.scan", lambda *_: (item for item in nothing))
+            with pytest.raises(JournalCorrupt, match="there are frames up to 40, but none to be found above 10"):
+                journal.read(10)
+        assert numbers(read_again(journal, 10)) == list(range(11, 41))
+
+
+def test_what_was_removed_below_a_damaged_row_is_no_gap(sqlite: MakeSqlite, one_frame_a_page: Path):
+    connection = sqlite3.connect(one_frame_a_page)
+    connection.execute("DELETE FROM rows WHERE first_offset <= 8")
+    connection.commit()
+    connection.close()
+    spoil_bytes(one_frame_a_page, [9, 10])
+    with sqlite(role="read") as journal:
+        assert numbers(read_all(journal)) == list(range(11, 41))
+        assert [(gap.first_offset, gap.last_offset) for gap in journal.gaps()] == [(9, 10)]
+
+
+def test_a_page_that_the_disk_does_not_deliver_is_tried_again_and_then_passed_over(
+    sqlite: MakeSqlite, one_frame_a_page: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("rxbridge.journal.reader._RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("rxbridge.journal.reader._PATIENCE_SECONDS", DEADLINE_SECONDS)
+    failures: Iterator[int] = iter([1, 1, 0])
+
+    def fail_at_20(row: Row) -> list[Frame]:
+        if row.first_offset == 20 and next(failures):
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+            raise error
+        return unpack(row)
+
+    with sqlite() as journal:
+        monkeypatch.setattr("rxbridge.journal.scan.unpack", fail_at_20)
+        assert numbers(read_all(journal)) == list(range(1, 41))
+        assert list(journal.gaps()) == []
+        monkeypatch.setattr("rxbridge.journal.reader._PATIENCE_SECONDS", 0.05)
+        failures = itertools.repeat(1)
+        assert numbers(read_all(journal)) == [number for number in range(1, 41) if number != 20]
+        (gap,) = eventually(lambda: list(journal.gaps()))
+        assert (gap.first_offset, gap.last_offset) == (20, 20)
+        assert "disk I/O error" in gap.reason
+
+
+def test_nobody_writes_while_a_file_is_exchanged(sqlite: MakeSqlite, path: Path):
+    journal = sqlite()
+    append_all(journal, frames(1, 3))
+    sidecar = Sidecar(path, writable=True)
+    with sidecar.exclusive():
+        journal.append(frame(4))
+        assert not journal.flush(0.2)
+    assert journal.flush(DEADLINE_SECONDS)
+    sidecar.close()
 
 
 def test_the_oldest_page_damaged_means_a_new_file_at_once(sqlite: MakeSqlite, one_frame_a_page: Path):
@@ -457,12 +606,12 @@ def test_random_damage_keeps_no_journal_from_starting_and_loses_nothing_in_silen
         eventually(accounted_for)
 
 
-def read_again(journal: SqliteJournal) -> list[Frame]:
+def read_again(journal: SqliteJournal, after: int = 0) -> list[Frame]:
     """Read everything; once more if that has shown that the file must be replaced."""
 
     def read() -> list[Frame] | None:
         try:
-            return read_all(journal)
+            return read_all(journal, after)
         except JournalCorrupt:
             return None
 

@@ -88,6 +88,30 @@ def test_the_slowest_consumer_decides(make_journal: MakeJournal):
     eventually(lambda: journal.acknowledge("sink", 100) or journal.size().first_offset in (0, 100))
 
 
+def test_acknowledged_frames_are_kept_up_to_keep_bytes_for_as_long_as_it_runs(make_journal: MakeJournal):
+    journal = make_journal(keep_bytes=50_000)
+    for first in range(1, 1001, 10):
+        append_all(journal, frames(first, first + 9, size=1000))
+        journal.acknowledge("sink", first + 9)
+    size = journal.size()
+    # A row is kept or pruned as a whole, and one may have been written since.
+    assert 30_000 < size.bytes < 70_000
+    assert size.last_offset == 1000
+
+
+def test_a_consumer_that_comes_later_and_is_slower_is_waited_for(make_journal: MakeJournal):
+    journal = make_journal(max_bytes=300_000)
+    append_all(journal, frames(1, 100, size=1000))
+    journal.acknowledge("sink", 80)
+    journal.acknowledge("slow", 40)
+    # So full that whatever is acknowledged goes.
+    append_all(journal, frames(101, 319, size=1000))
+    journal.acknowledge("sink", 319)
+    eventually(lambda: journal.size().first_offset > 1)
+    assert set(range(41, 320)) <= set(numbers(read_all(journal)))
+    assert list(journal.gaps()) == []
+
+
 def test_offsets_go_on_when_everything_was_pruned(make_journal: MakeJournal):
     journal = make_journal(keep_bytes=0)
     append_all(journal, frames(1, 10))
@@ -134,6 +158,16 @@ def test_only_unacknowledged_frames_count_as_dropped(make_journal: MakeJournal):
     (gap,) = journal.gaps()
     assert (gap.first_offset, gap.last_offset) == (76, left[0].offset - 1)
     assert gap.frames == gap.last_offset - 75
+
+
+def test_a_frame_larger_than_the_journal_is_kept_alone(make_journal: MakeJournal):
+    journal = make_journal(max_bytes=10_000)
+    append_all(journal, frames(1, 5, size=1000))
+    append_all(journal, [frame(6, 50_000)])
+    assert numbers(read_all(journal)) == [6]
+    append_all(journal, frames(7, 9, size=1000))
+    assert numbers(read_all(journal)) == [7, 8, 9]
+    assert sum(gap.frames for gap in journal.gaps()) == 6
 
 
 def test_drops_apart_are_recorded_apart(make_journal: MakeJournal):
@@ -248,6 +282,15 @@ def test_a_subscriber_slower_than_the_feed_gets_what_is_left(make_journal: MakeJ
     assert subscriber.ended.wait(DEADLINE_SECONDS)
     (gap,) = journal.gaps()
     assert numbers(subscriber.frames) == [1, *range(gap.last_offset + 1, 1001)]
+
+
+def test_a_read_is_bounded_however_much_is_asked_for(sqlite: Callable[..., SqliteJournal]):
+    journal = sqlite()
+    append_all(journal, frames(1, 200, size=50_000))
+    batch = journal.read(0, 10**9)
+    assert 2**20 <= sum(len(item.data) for item in batch) < 2**20 + 200_000
+    append_all(journal, [frame(201, 5_000_000)])
+    assert numbers(journal.read(200, 10)) == [201]
 
 
 def test_the_file_is_bounded(sqlite: Callable[..., SqliteJournal], path: Path):

@@ -13,6 +13,7 @@ import pytest
 from rxbridge.errors import JournalError, JournalInUse
 from rxbridge.journal import SqliteJournal
 from rxbridge.journal.sqlite import Role
+from rxbridge.messages import Frame
 from tests.rxbridge.journal.support import (
     DEADLINE_SECONDS,
     append_all,
@@ -147,9 +148,12 @@ def test_a_blocked_feeder_wakes_for_what_another_journal_acknowledges(sqlite: Ca
     feeder = sqlite(role="feed", max_bytes=50_000, overflow="block", keep_bytes=0)
     deliverer = sqlite(role="deliver")
     done: list[int] = []
-    subscription = deliverer.frames().subscribe(
-        lambda item: (deliverer.acknowledge("sink", item.offset), done.append(item.index))
-    )
+
+    def deliver(item: Frame) -> None:
+        deliverer.acknowledge("sink", item.offset)
+        done.append(item.index)
+
+    subscription = deliverer.frames().subscribe(deliver)
     for item in frames(1, 300, size=1000):
         feeder.append(item)
     assert feeder.flush(DEADLINE_SECONDS)
