@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rxbridge.errors import JournalCorrupt, JournalError
 from rxbridge.journal import SqliteJournal
 from rxbridge.journal.packing import Row, unpack
+from rxbridge.journal.quarantine import _without
 from rxbridge.journal.schema import PAGE_BYTES, SCHEMA_VERSION
 from rxbridge.journal.sidecar import Sidecar
 from rxbridge.messages import Frame
@@ -498,6 +501,30 @@ def test_nothing_is_removed_for_a_row_that_is_out_of_order(sqlite: MakeSqlite, o
         assert found[-20:] == list(range(41, 61))
         lost = [offset for gap in journal.gaps() for offset in range(gap.first_offset, gap.last_offset + 1)]
         assert set(range(11, 61)) <= set(lost) | set(found)
+
+
+def test_damaged_rows_that_must_be_dropped_count_as_damaged(sqlite: MakeSqlite, one_frame_a_page: Path):
+    spoil_bytes(one_frame_a_page, [12, 14])
+    with sqlite(max_bytes=90_000, count_events=lambda _: 2) as journal:
+        append_all(journal, frames(41, 80, size=2500))
+        first = journal.size().first_offset
+        assert first > 20
+        by_kind = {"corrupt": 0, "dropped": 0}
+        for gap in journal.gaps():
+            by_kind[gap.kind] += gap.frames
+            assert gap.events == (2 * gap.frames if gap.kind == "dropped" else 0)
+        assert by_kind == {"corrupt": 2, "dropped": first - 11 - 2}
+
+
+@given(
+    st.builds(range, st.integers(0, 30), st.integers(0, 30)),
+    st.lists(st.builds(range, st.integers(0, 30), st.integers(0, 30))),
+)
+def test_what_is_known_is_taken_from_what_is_missing(missing: range, known: list[range]):
+    known = sorted(filter(None, known), key=lambda part: part.start)
+    parts = list(_without(missing, known))
+    assert all(parts)
+    assert [offset for part in parts for offset in part] == sorted(set(missing).difference(*known))
 
 
 def test_frames_that_are_there_and_cannot_be_found_are_no_end(

@@ -7,15 +7,17 @@ import shutil
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from rxbridge.errors import JournalError, JournalFull
 from rxbridge.journal import SqliteJournal
+from rxbridge.messages import Frame
 from tests.rxbridge.journal.support import (
     DEADLINE_SECONDS,
     append_all,
@@ -38,6 +40,15 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rxbridge.journal.intake._TASK_PATIENCE_SECONDS", 0.2)
     monkeypatch.setattr("rxbridge.journal.writer._RETRY_SECONDS", 0.02)
     monkeypatch.setattr("rxbridge.journal.writer._CLOSE_PATIENCE_SECONDS", 0.2)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """What is written to the log."""
+    lines: list[str] = []
+    handler = logger.add(lines.append, format="{message}")
+    yield lines
+    logger.remove(handler)
 
 
 @contextmanager
@@ -199,6 +210,65 @@ def test_another_programs_lock_is_waited_out(
     assert numbers(read_all(journal)) == list(range(1, 21))
     # It was only a moment.
     assert problems == []
+
+
+def test_a_disk_that_is_full_at_the_start_is_an_error_to_try_again(sqlite: MakeSqlite, path: Path):
+    def refuse(*_arguments: Any, **_settings: Any) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rxbridge.journal.opening.create", refuse)
+        with pytest.raises(JournalFull, match="cannot be opened: database or disk is full"):
+            sqlite()
+    # And the locks are free again.
+    append_all(sqlite(), frames(1, 3))
+
+
+def test_a_writer_that_fails_is_no_secret(
+    sqlite: MakeSqlite, problems: list[JournalError], monkeypatch: pytest.MonkeyPatch
+):
+    uncaught: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda given: uncaught.append(given.exc_type))
+    journal = sqlite()
+    append_all(journal, frames(1, 3))
+    nonsense: Any = "yesterday"
+    journal.append(Frame(b"{}", nonsense, 1, 1))
+    eventually(lambda: uncaught)
+    assert not journal.flush(DEADLINE_SECONDS)
+    for use in (lambda: journal.append(frame(5)), lambda: journal.acknowledge("sink", 1)):
+        with pytest.raises(JournalError, match="its writer has failed"):
+            use()
+    assert [str(problem).rpartition(": ")[0] for problem in problems] == [
+        f"journal {journal._path}: its writer has failed"
+    ]
+    assert numbers(read_all(journal)) == [1, 2, 3]
+
+
+def test_without_a_listener_problems_are_logged(sqlite: MakeSqlite, logged: list[str]):
+    journal = sqlite(problem=None)
+    append_all(journal, frames(1, 3))
+    with full(journal, spare_pages=0):
+        for item in frames(4, 500, size=1000):
+            journal.append(item)
+        eventually(lambda: logged)
+    assert "cannot be written, frames wait in memory" in logged[0]
+
+
+def test_a_listener_that_fails_stops_nothing(sqlite: MakeSqlite, logged: list[str]):
+    def fail(problem: JournalError) -> None:
+        raise LookupError("the listener's own")
+
+    journal = sqlite(problem=fail)
+    append_all(journal, frames(1, 3))
+    with full(journal, spare_pages=0):
+        for item in frames(4, 500, size=1000):
+            journal.append(item)
+        eventually(lambda: logged)
+    assert "The listener failed at: journal" in logged[0]
+    assert "the listener's own" in logged[0]
+    assert journal.flush(DEADLINE_SECONDS)
 
 
 def check_full_disk(report: dict[str, Any]) -> None:
