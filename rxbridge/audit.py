@@ -95,6 +95,8 @@ def audit(
         Unauthorized: It refuses the key.
     """
     with tempfile.TemporaryDirectory(prefix="rxbridge-audit-") as folder, Ledger(Path(folder) / "ledger") as ledger:
+        # Before the frames: what is dropped meanwhile is then counted in one place at most.
+        gaps = list(journal.gaps())
         counted = _read_journal(journal, ledger, channels, report)
         for letter in journal.dead_letters():
             ledger.dead(letter)
@@ -104,7 +106,6 @@ def audit(
                 ledger.found(row.event_id)
                 if done % 1000 == 0:
                     report("PulseStream", done, counted.received)
-        gaps = list(journal.gaps())
         return ledger.balance(
             dropped=sum(gap.events for gap in gaps if gap.kind == "dropped"),
             unreadable=sum(max(gap.frames, 1) for gap in gaps if gap.kind != "dropped"),

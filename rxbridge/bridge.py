@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -32,6 +33,7 @@ from rxbridge.telemetry.statistics import DeliveryStatistics, FeedStatistics, St
 
 _TICK_SECONDS = 0.25
 _KEY_TRIES = 3
+_CHECK_SECONDS = 10.0
 
 
 class Bridge:
@@ -39,6 +41,7 @@ class Bridge:
 
     Args:
         settings: What `rxbridge.config.load` returned.
+        stop: What `stop` sets, for one who must be able to set it before there is a bridge.
 
     Attributes:
         last_statistics: The counters as they were when it was drained; None until then.
@@ -49,12 +52,12 @@ class Bridge:
         Unauthorized: PulseStream refused the key, several times in a row.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stop: threading.Event | None = None) -> None:
         if settings.run.dry_run and settings.run.role != "both":
             raise ConfigError("run.dry_run", f"a dry run has both halves, not the role {settings.run.role!r}")
         self.last_statistics: Statistics | None = None
         self._settings = settings
-        self._stopping = threading.Event()
+        self._stopping = threading.Event() if stop is None else stop
         self._feed_statistics = FeedStatistics()
         self._delivery_statistics = DeliveryStatistics()
         self._started_at = time.time_ns()
@@ -96,19 +99,22 @@ class Bridge:
             SubscriptionRejected: Coinbase takes none of the products.
         """
         told_at = 0.0
+        halves = [half for half in (self._feed, self._delivery) if half is not None]
         while not self._stopping.wait(_TICK_SECONDS):
             if self._delivery is not None:
                 self._acknowledge_idle(self._delivery)
-            if self._feed is not None and self._feed.ended:
-                if self._feed.failure is not None:
-                    raise self._feed.failure
-                return
+            for half in halves:
+                if half.ended:
+                    # A process that lives with a half that is dead would look well and do nothing.
+                    if half.failure is not None:
+                        raise half.failure
+                    return
             if self._idle():
                 logger.info("[IDLE] No frame for {:g} s and everything delivered", self._settings.run.exit_when_idle)
                 return
             if each_second is not None and time.monotonic() - told_at >= 1:
                 told_at = time.monotonic()
-                each_second(self.statistics())
+                self._tell(each_second)
 
     def drain(self) -> bool:
         """Stop the feed, deliver what is in hand, close everything; within `run.shutdown_seconds`.
@@ -120,16 +126,16 @@ class Bridge:
         self._stopping.set()
         if self._feed is not None:
             self._feed.stop()
-        complete = self._journal.flush(max(deadline - time.monotonic(), 0))
-        if self._delivery is not None:
-            complete = self._delivery.drain(max(deadline - time.monotonic(), 0)) and complete
-        self.last_statistics = self.statistics()
-        if not complete and self.last_statistics.waiting_frames:
-            logger.warning(
-                "[DRAINED] {} frames wait in the journal for the next start", self.last_statistics.waiting_frames
-            )
-        self._journal.close()
-        self._close_client()
+        try:
+            complete = self._journal.flush(self._settings.run.shutdown_seconds / 4)
+            if self._delivery is not None:
+                complete = self._delivery.drain(max(deadline - time.monotonic(), 0)) and complete
+            statistics = self.last_statistics = self.statistics()
+            if not complete and statistics.waiting_frames:
+                logger.warning("[DRAINED] {} frames wait in the journal for the next start", statistics.waiting_frames)
+        finally:
+            self._journal.close()
+            self._close_client()
         return complete
 
     def statistics(self) -> Statistics:
@@ -157,31 +163,43 @@ class Bridge:
             return False
         return self._journal.flush(0) and (self._delivery is None or self._delivery.progress.caught_up())
 
+    def _tell(self, each_second: Callable[[Statistics], None]) -> None:
+        try:
+            statistics = self.statistics()
+        except JournalError as error:
+            logger.warning("[JOURNAL] Cannot be read now: {}", error)
+        else:
+            each_second(statistics)
+
     def _acknowledge_idle(self, delivery: Delivery) -> None:
         try:
             delivery.progress.acknowledge_idle()
-        except JournalError as error:
+        except (JournalError, ValueError) as error:
+            # ValueError: the file was damaged and replaced, and the new one has not come as far.
             logger.warning("[JOURNAL] Cannot acknowledge now, will try again: {}", error)
 
     def _make_client(self) -> PulseStreamClient | None:
         if self._settings.run.role == "feed" or self._settings.run.dry_run:
             return None
-        client = pulsestream_client(self._settings.pulsestream)
-        for attempt in range(1, _KEY_TRIES + 1):
-            try:
-                client.check()
-            except Unauthorized:
-                if attempt == _KEY_TRIES:
-                    client.close()
-                    raise
-                time.sleep(1)
-            except RxBridgeError as error:
-                # PulseStream being down is no reason not to start: the journal holds the frames meanwhile.
-                logger.warning("[WAITING] {}", error)
-                break
-            else:
-                break
-        return client
+        self._check_key()
+        return pulsestream_client(self._settings.pulsestream)
+
+    def _check_key(self) -> None:
+        patient = self._settings.pulsestream
+        hasty = patient.model_copy(update={"read_timeout_seconds": min(_CHECK_SECONDS, patient.read_timeout_seconds)})
+        with closing(pulsestream_client(hasty)) as client:
+            for attempt in range(1, _KEY_TRIES + 1):
+                try:
+                    client.check()
+                except Unauthorized:
+                    if attempt == _KEY_TRIES:
+                        raise
+                    if not self._stopping.wait(1):
+                        continue
+                except RxBridgeError as error:
+                    # PulseStream being down is no reason not to start: the journal holds the frames meanwhile.
+                    logger.warning("[WAITING] {}", error)
+                return
 
     def _close_client(self) -> None:
         if self._client is not None:

@@ -63,14 +63,21 @@ class Progress:
     def restart(self) -> int:
         """Forget what is in hand; the offset after which to read it again."""
         with self._lock:
+            # They are made again from the same frames.
+            self._statistics.dead -= len(self._letters)
             self._letters.clear()
             self._read = self._journal.cursor(CONSUMER)
             self._statistics.received = self._statistics.delivered + self._statistics.dead
             return self._read
 
     def in_hand(self) -> int:
-        """Events that were made and are neither delivered nor dead."""
-        return self._statistics.received - self._statistics.delivered - self._statistics.dead
+        """Events that were made and are neither delivered nor dead; too many rather than too few.
+
+        What is settled is counted first: an event that is made and settled in between, such as a malformed frame, must
+        not stand for one that is still in hand.
+        """
+        settled = self._statistics.delivered + self._statistics.dead
+        return self._statistics.received - settled
 
     def caught_up(self) -> bool:
         """Whether everything in the journal was read and settled."""
@@ -135,6 +142,9 @@ class Delivery:
         batch_bytes: Bytes of events in a batch.
         statistics: Where to count.
         verbose: Whether to tell of every message.
+
+    Attributes:
+        failure: What ended the delivery for good; else None.
     """
 
     def __init__(
@@ -150,6 +160,7 @@ class Delivery:
         statistics: DeliveryStatistics,
         verbose: bool = False,
     ) -> None:
+        self.failure: Exception | None = None
         self.statistics = statistics
         self.progress = Progress(journal, statistics)
         self._journal = journal
@@ -174,6 +185,11 @@ class Delivery:
             retry_with_backoff(lambda attempt, _: min(2.0**attempt, 30.0), on_retry=_say_why, scheduler=self._timers)
         )
         self._subscription = stream.subscribe(self._sink.on_next, self._failed, self._done.set)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, or has given up, without having been drained."""
+        return self._done.is_set() or self._sink.abandoned
 
     def drain(self, seconds: float) -> bool:
         """Deliver what is in the journal for three quarters of the time, then only what is in hand; then stop.
@@ -211,6 +227,7 @@ class Delivery:
 
     def _failed(self, error: Exception) -> None:
         logger.opt(exception=error).error("[FATAL] The delivery has ended: {}", error)
+        self.failure = error
         self._done.set()
 
 

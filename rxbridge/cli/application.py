@@ -6,6 +6,7 @@ the start, 78 the configuration is wrong, 130 interrupted; those above 2 after B
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -216,6 +217,8 @@ def version_option(
 
 def main() -> None:
     """The entry point of the command `rxbridge`: runs a command, and turns what goes wrong into words and a code."""
+    # Python leaves None where a process was started without standard error; whatever talks needs somewhere to.
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 it lasts as long as we do
     try:
         app()
     except RxBridgeError as error:

@@ -58,9 +58,9 @@ def show_demo(*, seconds: float, rate: float, verbose: bool) -> bool:
 
 
 def _run(settings: Settings, seconds: float, status: StatusLine) -> None:
-    bridge = Bridge(settings)
-    with Signals(bridge.stop), bridge:
-        timer = threading.Timer(seconds, bridge.stop)
+    stop = threading.Event()
+    with Signals(stop.set), Bridge(settings, stop) as bridge:
+        timer = threading.Timer(seconds, stop.set)
         timer.start()
         try:
             bridge.run(lambda statistics: status.show(summary(statistics)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,9 +38,9 @@ def run_bridge(config: Path | None, arguments: Mapping[str, Any]) -> None:
         stream=status,
     )
     _introduce(settings)
-    bridge = Bridge(settings)
-    # The signals outlast the drain, which is the bridge's exit: the second one must find its handler.
-    with Signals(bridge.stop), bridge:
+    stop = threading.Event()
+    # The signals come before the bridge and outlast its drain: its start may wait, and the second must find a handler.
+    with Signals(stop.set), Bridge(settings, stop) as bridge:
         bridge.run(_teller(status))
         status.show("")
     if bridge.last_statistics is not None:
@@ -68,9 +70,11 @@ class Signals:
             # Nothing is lost by it: what is not acknowledged is in the journal.
             os._exit(_INTERRUPTED)
         self._seen = True
-        name = signal.Signals(number).name
-        sys.stderr.write(f"{name}: stopping; what is in hand is delivered or kept. Once more ends at once.\n")
         self._stop()
+        name = signal.Signals(number).name
+        # Not through a stream, which the signal may have interrupted in a write of its own.
+        with contextlib.suppress(OSError):
+            os.write(2, f"{name}: stopping; what is in hand is delivered or kept. Once more ends at once.\n".encode())
 
 
 def _introduce(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import threading
@@ -44,8 +45,10 @@ class StatusLine(io.TextIOBase):
             return
         with self._lock:
             self._status = status[: shutil.get_terminal_size().columns - 1]
-            self._target.write(_CLEAR_LINE + self._status)
-            self._target.flush()
+            # A terminal that is gone needs no status.
+            with contextlib.suppress(OSError, ValueError):
+                self._target.write(_CLEAR_LINE + self._status)
+                self._target.flush()
 
 
 def summary(statistics: Statistics) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import closing
@@ -23,6 +24,8 @@ from rxbridge.telemetry.logging import configure
 
 def verify_journal(config: Path | None, arguments: Mapping[str, Any], *, as_json: bool) -> bool:
     """Audit, with a progress bar on a terminal; whether the audit is ok."""
+    # As SIGINT does: the ledger in its temporary folder is removed on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = load(config, arguments)
     configure(secrets=settings.pulsestream.secrets(), form=settings.log.format)
     result = audit_journal(settings)

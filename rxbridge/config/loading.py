@@ -26,6 +26,9 @@ from rxbridge.config.sections import (
 )
 from rxbridge.errors import ConfigError
 
+_OPTIONS = {"feed.url": "--feed-url", "pulsestream.url": "--pulsestream-url", "journal.path": "--journal"}
+"""What arguments are called that are not called after their field."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -106,7 +109,10 @@ def _load_section(
             values[field] = from_environment[field]
             origin = Origin("environment", environment_name(section, field))
         if name in arguments:
-            values[field], origin = arguments[name], Origin("argument", "--" + field.replace("_", "-"))
+            values[field], origin = (
+                arguments[name],
+                Origin("argument", _OPTIONS.get(name, "--" + field.replace("_", "-"))),
+            )
         origins[name] = origin
     try:
         return section(**values)

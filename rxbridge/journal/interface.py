@@ -47,7 +47,8 @@ class Gap(msgspec.Struct, frozen=True):
     """What is known to be missing.
 
     Attributes:
-        kind: `dropped`, by the overflow policy; `corrupt`, unreadable on the disk; `quarantined`, a whole file.
+        kind: `dropped`, by the overflow policy; `corrupt`, unreadable on the disk; `quarantined`, lost with a file that
+            had to be replaced.
         reason: Why, in words.
         recorded_at: Nanoseconds since the Unix epoch.
         first_offset: The first offset that is gone; 0 where it is not known, or where it never had one.
@@ -113,7 +114,8 @@ class Journal(ABC):
         """All frames above `after`, then those to come: cold, pull-driven, on a thread of its own per subscription.
 
         The next frame is read when the chain has returned from the last, so a subscriber may simply block: that is
-        the backpressure. Completes when `finish` is set and everything was read, or at once when `stop` is set.
+        the backpressure. Completes when `finish` is set and everything was read, or at once when `stop` is set. What
+        the chain raises goes to its `on_error`; so does a journal that is closed or cannot be read.
         """
 
     @abstractmethod
@@ -122,7 +124,11 @@ class Journal(ABC):
 
     @abstractmethod
     def acknowledge(self, consumer: str, offset: int) -> None:
-        """Durably record that `consumer` is done with every frame up to `offset`. Never moves back."""
+        """Durably record that `consumer` is done with every frame up to `offset`. Never moves back.
+
+        From then on the journal keeps for it what it has not acknowledged, if its limits permit; so a consumer makes
+        itself known by acknowledging 0.
+        """
 
     @abstractmethod
     def forget(self, consumer: str) -> None:

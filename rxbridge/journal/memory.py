@@ -32,7 +32,7 @@ class MemoryJournal(Journal):
         keep_bytes: How many bytes of acknowledged frames are kept.
         keep_seconds: How long acknowledged frames are kept, counted from when they were received.
         count_events: Says how many events a frame would have made, to count what dropped frames cost.
-        problem: Is told when the limit is reached; None: the log is.
+        problem: Is told when the limit is reached; None: the log is. Neither of the two may use the journal.
     """
 
     def __init__(

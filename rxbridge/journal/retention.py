@@ -83,18 +83,20 @@ class EventCounter:
 
     def __call__(self, frames: Iterable[Frame]) -> int:
         """The number of events; 0 where nobody can say."""
-        return 0 if self._count_events is None else sum(map(self._count, frames))
-
-    def _count(self, frame: Frame) -> int:
         if self._count_events is None:
             return 0
-        try:
-            return self._count_events(frame)
-        except Exception as error:  # noqa: BLE001 - a foreign function must not cost the frames that are to be kept
-            if not self._told:
-                self._told = True
-                self._tell(JournalError(self._path, f"events of dropped frames cannot be counted: {error!r}"))
-            return 0
+        events = 0
+        for frame in frames:
+            try:
+                events += self._count_events(frame)
+            except Exception as error:  # noqa: BLE001 - a foreign function must not cost the frames that are to be kept
+                self._tell_once(error)
+        return events
+
+    def _tell_once(self, error: Exception) -> None:
+        if not self._told:
+            self._told = True
+            self._tell(JournalError(self._path, f"events of dropped frames cannot be counted: {error!r}"))
 
 
 class ProblemTeller:

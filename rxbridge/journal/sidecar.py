@@ -71,9 +71,7 @@ class Sidecar:
             os.pwrite(self._descriptor, _LINE.format(mark, offset).encode(), _LINES[mark])
 
     def recall(self, mark: Mark) -> int:
-        """What was last written, 0 if nothing was."""
-        if self._descriptor < 0:
-            return 0
+        """What was last written, 0 if nothing was; for a writable one."""
         line = os.pread(self._descriptor, 34, _LINES[mark])
         found = re.fullmatch(rf"{mark} +(\d+)\n", line.decode("ascii", "replace"))
         return int(found[1]) if found else 0

@@ -13,6 +13,8 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from msgspec.structs import replace
+
 from rxbridge.errors import JournalCorrupt, JournalError, JournalFull
 from rxbridge.journal.bookkeeping import (
     ACKNOWLEDGE,
@@ -69,11 +71,13 @@ class SqliteJournal(Journal):
         keep_bytes: How many bytes of acknowledged frames are kept.
         keep_seconds: How long acknowledged frames are kept, counted from when they were received.
         max_pending_bytes: How many bytes of frames may wait in memory for the disk; then `overflow` decides.
-        count_events: Says how many events a frame would have made, to count what dropped frames cost.
+        count_events: Says how many events a frame would have made, to count what dropped frames cost; must not use the
+            journal.
         synchronous: `normal` or `full`, as above.
-        problem: Is told what goes wrong on the journal's own threads, and must return soon: `JournalFull` when the disk
-            is full or fails (once each time) or when the limit is reached, `JournalCorrupt` when something cannot be
-            read, a plain `JournalError` when a full disk takes frames again. None: the log is told.
+        problem: Is told what goes wrong on the journal's own threads, must return soon, and must not use the journal:
+            `JournalFull` when the disk is full or fails (once each time) or when the limit is reached, `JournalCorrupt`
+            when something cannot be read, a plain `JournalError` when a full disk takes frames again. None: the log is
+            told.
 
     Raises:
         JournalInUse: Another process has this role.
@@ -96,7 +100,7 @@ class SqliteJournal(Journal):
         synchronous: Synchronous = "normal",
         problem: Callable[[JournalError], None] | None = None,
     ) -> None:
-        self._path = Path(path).absolute()
+        self._path = Path(path).resolve()
         self._role: Role = role
         self._tell = ProblemTeller(problem)
         self._feeds = role in ("both", "feed")
@@ -220,9 +224,7 @@ class SqliteJournal(Journal):
         size = self._reader.size()
         if self._writer is None:
             return size
-        return JournalSize(
-            size.frames, size.bytes, size.first_offset, size.last_offset, self._writer.intake.pending_frames
-        )
+        return replace(size, pending_frames=self._writer.intake.pending_frames)
 
     def close(self) -> None:
         """Confirm what is pending and let go of everything.

@@ -16,7 +16,7 @@ from rxbridge.journal.packing import DamagedRow, Row, pack, unpack
 from rxbridge.journal.pending import Chunk
 from rxbridge.journal.removal import ROWS_AT_ONCE, OldRow, oldest_rows, sound_frames
 from rxbridge.journal.retention import EventCounter, Loss, Retention
-from rxbridge.journal.schema import LOG_LIMIT_BYTES, UnusableFile, identity, single
+from rxbridge.journal.schema import BUSY_SECONDS, LOG_LIMIT_BYTES, UnusableFile, identity, single
 from rxbridge.journal.work import Outcome, Task, TaskRefused, Work
 from rxbridge.messages import Frame
 
@@ -34,6 +34,7 @@ _REFUSALS = (
 )
 _UPKEEP_SECONDS = 1.0
 _CHECKPOINT_PAUSE_SECONDS = 5.0
+_CHECKPOINT_WAIT_MILLISECONDS = 100
 
 _NEWEST_ROW = "SELECT * FROM rows ORDER BY first_offset DESC LIMIT 1"
 
@@ -165,7 +166,9 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             if self._log.stat().st_size > LOG_LIMIT_BYTES:
                 self._checkpoint_at = time.monotonic() + _CHECKPOINT_PAUSE_SECONDS
+                self._connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT_MILLISECONDS}").close()
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+                self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}").close()
 
     def close(self) -> None:
         """Let go of the file."""

@@ -49,6 +49,10 @@ class DryRunSink(ObserverBase[Sequence[EncodedEvent]]):
             self._stream.write(line.decode())
             self._stream.flush()
             self._settled(value)
+        except BrokenPipeError:
+            self._abandoned = True
+            logger.info("[STOPPED] Nobody reads the dry run any more")
+            return
         except Exception:  # noqa: BLE001 - raised, it would end the stream without a word
             self._abandoned = True
             logger.exception("[STOPPED] The dry run cannot go on")

@@ -240,3 +240,41 @@ def test_a_drain_with_a_sink_that_gives_up_ends_and_keeps_the_rest(wait_for: Cal
     assert not half.delivery.drain(30)
     assert half.delivered() == []
     assert half.journal.cursor(CONSUMER) == 0
+
+
+def test_a_dead_letter_made_in_between_does_not_hide_what_is_in_hand() -> None:
+    class Racing(DeliveryStatistics):
+        """Ten events, nine of them settled; a malformed frame comes whenever somebody looks."""
+
+        @property
+        def delivered(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] the race is simulated so
+            self.received += 1
+            self.dead += 1
+            return 9
+
+        @delivered.setter
+        def delivered(self, value: int) -> None:
+            pass
+
+    assert Progress(MemoryJournal(), Racing(received=10)).in_hand() >= 1
+
+
+def test_letters_that_are_made_again_after_a_restart_are_counted_once() -> None:
+    statistics = DeliveryStatistics(received=1)
+    progress = Progress(MemoryJournal(), statistics)
+    progress.dead(DeadLetter(1, "", "parse", "torn", b"{", 1, 1))
+
+    progress.restart()
+
+    assert (statistics.received, statistics.dead) == (0, 0)
+
+
+def test_a_sink_that_gives_up_is_an_end_that_its_owner_sees() -> None:
+    half = Half()
+    half.delivery.start()
+    assert not half.delivery.ended
+
+    half.sink.abandoned = True
+
+    assert half.delivery.ended
+    half.delivery.drain(10)

@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -142,6 +144,37 @@ def test_a_drain_against_a_dead_server_keeps_everything_for_the_next_start(
             run = command(*arguments(simulator, url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
             assert run.wait() == 0, run.stderr
             assert_exact(verify(command, server.url, journal), 100)
+
+
+def test_a_signal_during_the_start_ends_with_0(command: Start, tmp_path: Path, wait_for: Start) -> None:
+    with (
+        Simulator() as simulator,
+        EmbeddedPulseStream(database=":memory:", api_key=KEY, latency_seconds=2) as slow,
+    ):
+        run = command(*arguments(simulator, slow.url, tmp_path / "early.journal"), PULSESTREAM_API_KEY=KEY)
+        wait_for(lambda: "[SINK]" in run.stderr)
+        run.send(signal.SIGTERM)
+        assert run.wait() == 0, run.stderr
+    assert "SIGTERM: stopping" in run.stderr
+
+
+def test_a_dry_run_that_nobody_reads_ends(recording: Callable[..., Path], tmp_path: Path) -> None:
+    with played(recording(trades=100, seconds=2.0), speed=1) as simulator:
+        given = arguments(simulator, "http://127.0.0.1:9", tmp_path / "j")
+        run = subprocess.Popen(
+            [sys.executable, "-m", "rxbridge", *map(str, given), "--dry-run"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert run.stdout is not None
+        assert run.stdout.readline().startswith(b'{"events":[')
+        run.stdout.close()
+        run.wait(60)
+        assert run.stderr is not None
+        told = run.stderr.read()
+        run.stderr.close()
+    assert b"Nobody reads the dry run any more" in told
+    assert b"Traceback" not in told
 
 
 def test_a_second_signal_ends_at_once_and_loses_nothing(

@@ -444,14 +444,29 @@ def test_without_a_sidecar_cursors_tell_how_far_the_journal_had_come(sqlite: Mak
         assert journal.cursor("sink") == 10
 
 
-def test_a_damaged_schema_is_noticed_at_the_start(sqlite: MakeSqlite, one_frame_a_page: Path):
+@pytest.mark.parametrize(
+    ("sound_text", "damaged_text"),
+    [(b"attempts INTEGER", b"attemptz INTEGER"), (b"TABLE dead_letters", b"TA\xff\xfe\xfd dead_letters")],
+)
+def test_a_damaged_schema_is_noticed_at_the_start(
+    sqlite: MakeSqlite, one_frame_a_page: Path, sound_text: bytes, damaged_text: bytes
+):
     content = one_frame_a_page.read_bytes()
-    assert content.count(b"attempts INTEGER") == 1
-    one_frame_a_page.write_bytes(content.replace(b"attempts INTEGER", b"attemptz INTEGER"))
+    assert content.count(sound_text) == 1
+    one_frame_a_page.write_bytes(content.replace(sound_text, damaged_text))
     with sqlite() as journal:
         assert numbers(read_all(journal)) == list(range(11, 41))
         assert list(journal.dead_letters()) == []
-        assert "dead_letters is not as it should be" in next(journal.gaps()).reason
+        assert [(gap.kind, gap.frames) for gap in journal.gaps()] == [("quarantined", 0)]
+
+
+def test_a_schema_version_that_cannot_be_is_damage(sqlite: MakeSqlite, one_frame_a_page: Path):
+    connection = sqlite3.connect(one_frame_a_page)
+    connection.execute("PRAGMA user_version = 536870912")
+    connection.close()
+    with sqlite() as journal:
+        assert numbers(read_all(journal)) == list(range(11, 41))
+        assert "its schema version cannot be 536870912" in next(journal.gaps()).reason
 
 
 def test_a_tree_whose_inner_keys_are_wrong_costs_no_frame(sqlite: MakeSqlite, one_frame_a_page: Path):

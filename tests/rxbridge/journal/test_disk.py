@@ -17,6 +17,7 @@ from loguru import logger
 
 from rxbridge.errors import JournalError, JournalFull
 from rxbridge.journal import SqliteJournal
+from rxbridge.journal.trouble import trouble
 from rxbridge.messages import Frame
 from tests.rxbridge.journal.support import (
     DEADLINE_SECONDS,
@@ -269,6 +270,29 @@ def test_a_listener_that_fails_stops_nothing(sqlite: MakeSqlite, logged: list[st
     assert "The listener failed at: journal" in logged[0]
     assert "the listener's own" in logged[0]
     assert journal.flush(DEADLINE_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, "busy"),
+        (sqlite3.SQLITE_PROTOCOL, "busy"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, "damaged"),
+        (sqlite3.SQLITE_NOTADB, "damaged"),
+        (sqlite3.SQLITE_FULL, "disk"),
+        (sqlite3.SQLITE_IOERR_FSYNC, "disk"),
+        (sqlite3.SQLITE_READONLY_DBMOVED, "disk"),
+        (sqlite3.SQLITE_CANTOPEN, "disk"),
+    ],
+)
+def test_what_errors_of_sqlite_mean(code: int, kind: str):
+    error = sqlite3.OperationalError()
+    error.sqlite_errorcode = code
+    assert trouble(error) == kind
+
+
+def test_an_error_of_the_operating_system_is_the_disks():
+    assert trouble(PermissionError()) == "disk"
 
 
 def check_full_disk(report: dict[str, Any]) -> None:

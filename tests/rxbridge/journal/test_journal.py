@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rxbridge.errors import JournalError
-from rxbridge.journal import Journal
+import rxbridge.journal
+from rxbridge.errors import JournalError, JournalInUse
+from rxbridge.journal import Journal, SqliteJournal
 from tests.rxbridge.journal.support import (
     DEADLINE_SECONDS,
     append_all,
@@ -203,3 +207,42 @@ def test_many_threads_append_and_each_keeps_its_order(journal: Journal):
 def test_impossible_limits_are_refused(make_journal: Callable[..., Any], setting: dict[str, Any]):
     with pytest.raises(ValueError, match=next(iter(setting))):
         make_journal(**setting)
+
+
+def test_a_consumer_that_acknowledges_nothing_makes_itself_known(make_journal: Callable[..., Any]):
+    journal = make_journal(max_bytes=50_000, keep_bytes=0)
+    journal.acknowledge("backfill", 0)
+    append_all(journal, frames(1, 30, size=1000))
+    journal.acknowledge("sink", 30)
+    append_all(journal, frames(31, 40, size=1000))
+    assert numbers(read_all(journal)) == list(range(1, 41))
+
+
+@pytest.mark.parametrize("name", ["a b.journal", "50% #1?mode=memory.journal", "é.journal"])
+def test_a_path_may_have_any_name(tmp_path: Path, name: str):
+    path = tmp_path / "new" / "folder" / name
+    with SqliteJournal(path) as journal:
+        append_all(journal, frames(1, 3))
+    assert path.stat().st_size > 0
+    with SqliteJournal(str(path), role="read") as journal:
+        assert numbers(read_all(journal)) == [1, 2, 3]
+
+
+def test_a_link_is_the_journal_that_it_leads_to(tmp_path: Path):
+    path, link = tmp_path / "real.journal", tmp_path / "link.journal"
+    link.symlink_to(path)
+    with SqliteJournal(link) as journal:
+        append_all(journal, frames(1, 3))
+        with pytest.raises(JournalInUse):
+            SqliteJournal(path)
+
+
+def test_importing_the_words_of_the_journal_imports_no_home():
+    program = "import sys, rxbridge.journal; print(sorted({'sqlite3', 'reactivex', 'loguru'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
+def test_what_the_package_does_not_have_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'RedisJournal'"):
+        _ = rxbridge.journal.RedisJournal  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
