@@ -247,13 +247,13 @@ def test_a_dead_letter_made_in_between_does_not_hide_what_is_in_hand() -> None:
         """Ten events, nine of them settled; a malformed frame comes whenever somebody looks."""
 
         @property
-        def delivered(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] the race is simulated so
+        def delivered(self) -> int:
             self.received += 1
             self.dead += 1
             return 9
 
         @delivered.setter
-        def delivered(self, value: int) -> None:
+        def delivered(self, value: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] simulates the race
             pass
 
     assert Progress(MemoryJournal(), Racing(received=10)).in_hand() >= 1
