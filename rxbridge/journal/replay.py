@@ -19,7 +19,7 @@ from rxbridge.journal.interface import Journal
 from rxbridge.messages import Frame
 
 _READ_FRAMES = 4096
-_WAIT_SECONDS = 0.03
+_WAIT_SECONDS = 0.1
 
 
 def replay(

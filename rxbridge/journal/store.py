@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from rxbridge.journal.bookkeeping import ACKNOWLEDGE, record_drop, slowest_cursor
+from rxbridge.journal.bookkeeping import record_drop, slowest_cursor
 from rxbridge.journal.interface import Gap
 from rxbridge.journal.packing import DamagedRow, Row, pack, unpack
 from rxbridge.journal.pending import Chunk
@@ -22,12 +22,11 @@ from rxbridge.messages import Frame
 
 # A row that fits a page is written again for each frame that joins it, which costs no more than a row of its own.
 _TAIL_BYTES = 3800
-# What no later try would change: a number beyond 64 bits, a NULL, a text of a gigabyte.
+# What no later try would change: a number beyond 64 bits, a NULL, a value of another type.
 _REFUSALS = (
     OverflowError,
     TypeError,
     ValueError,
-    sqlite3.DataError,
     sqlite3.IntegrityError,
     sqlite3.InterfaceError,
     sqlite3.ProgrammingError,
@@ -163,12 +162,15 @@ class Store:
         """
         if time.monotonic() < self._checkpoint_at:
             return
-        with contextlib.suppress(FileNotFoundError):
+        # What is in the way of this is in the way of the next transaction as well, and is told of then.
+        with contextlib.suppress(sqlite3.Error, OSError):
             if self._log.stat().st_size > LOG_LIMIT_BYTES:
                 self._checkpoint_at = time.monotonic() + _CHECKPOINT_PAUSE_SECONDS
                 self._connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT_MILLISECONDS}").close()
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
-                self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}").close()
+                try:
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+                finally:
+                    self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}").close()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -184,12 +186,9 @@ class Store:
             reason = "the disk took too little, and memory was full"
             gap = Gap("dropped", reason, time.time_ns(), 0, 0, work.lost.frames, work.lost.events)
             began_to_drop = record_drop(self._connection, gap)
-        if not self._feeds:
-            acknowledges = any(task.statement == ACKNOWLEDGE for task in work.tasks)
-            return self._outcome(slowest_cursor(self._connection) if acknowledges else 0)
         slowest = slowest_cursor(self._connection)
         removed = self._removed_bytes
-        if self._must_remove(work):
+        if self._feeds and self._must_remove(work):
             began_to_drop = self._remove(slowest, work) or began_to_drop
         return self._outcome(slowest, freed=self._removed_bytes > removed, began_to_drop=began_to_drop)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import threading
 import time
@@ -44,7 +43,7 @@ class Writer:
         self._episode = Episode(self._path, file.tell)
         self._damage: JournalError | None = None
         self._told_of_waiting_at: float | None = None
-        self._remembered = Outcome()
+        self._remembered: Outcome | None = None
         self._unsaved = 0
         self._store: Store | None = None
         self._sidecar = Sidecar(file.path, writable=True)
@@ -133,9 +132,7 @@ class Writer:
                     break
             # Another process has replaced the file, or somebody has removed it.
             self._let_go()
-        # What is in the way of this is in the way of the next transaction as well, and is told of then.
-        with contextlib.suppress(sqlite3.Error):
-            store.cut_log()
+        store.cut_log()
         return outcome
 
     def _meet(self, error: sqlite3.Error | OSError | JournalError) -> None:
@@ -162,9 +159,10 @@ class Writer:
         return True
 
     def _remember(self, outcome: Outcome) -> None:
-        if self._file.feeds and outcome.last_offset != self._remembered.last_offset:
+        known = self._remembered
+        if self._file.feeds and (known is None or outcome.last_offset != known.last_offset):
             self._sidecar.remember("last_offset", outcome.last_offset)
-        if outcome.acknowledged and outcome.acknowledged != self._remembered.acknowledged:
+        if known is None or outcome.acknowledged != known.acknowledged:
             self._sidecar.remember("acknowledged", outcome.acknowledged)
         self._remembered = outcome
 
