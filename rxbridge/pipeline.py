@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from reactivex import Observable
 from reactivex import operators as ops
@@ -114,7 +114,8 @@ def count_events(frame: Frame, channels: Collection[str]) -> int:
         messages = decode(frame)
     except MalformedFrame:
         return 1
-    return sum(isinstance(message, _wanted(channels)) for message in messages)
+    wanted = _wanted(channels)
+    return sum(isinstance(message, wanted) for message in messages)
 
 
 def _size(event: EncodedEvent) -> int:
@@ -125,12 +126,12 @@ def _wanted(channels: Collection[str]) -> tuple[type[Ticker | Match], ...]:
     return tuple(_MESSAGES_OF[channel] for channel in channels if channel in _MESSAGES_OF)
 
 
-def _letter(frame: Frame, event: str, stage: str, error: Exception) -> DeadLetter:
+def _letter(frame: Frame, event: str, stage: Literal["parse", "map"], error: Exception) -> DeadLetter:
     now = time.time_ns()
     return DeadLetter(
         offset=frame.offset,
         event_id=event,
-        stage="parse" if stage == "parse" else "map",
+        stage=stage,
         reason=str(error) or type(error).__name__,
         content=frame.data,
         first_attempt=now,

@@ -1,8 +1,10 @@
 """What many tests need."""
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,21 @@ def pulsestream(pulsestream_key: str) -> Iterator[EmbeddedPulseStream]:
     """A PulseStream of this test's own, empty and without a rate limit."""
     with EmbeddedPulseStream(api_key=pulsestream_key, rate_limit=0) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def real_recording() -> Callable[[str], Path]:
+    """The path of a recording by its name, such as `exchange-2021`; a test that needs an absent one is skipped."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("COINBASE_RECORDINGS", beside))
+
+    def path_of(name: str) -> Path:
+        path = folder / f"{name}.jsonl.zst"
+        if not path.exists():
+            pytest.skip(f"there is no recording {path.name}")
+        return path
+
+    return path_of
 
 
 @pytest.fixture

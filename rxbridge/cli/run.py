@@ -17,12 +17,12 @@ from loguru import logger
 
 from rxbridge import __version__
 from rxbridge.bridge import Bridge
+from rxbridge.cli.application import INTERRUPTED
 from rxbridge.cli.status import StatusLine, summary
 from rxbridge.config import Settings, load
 from rxbridge.telemetry.logging import configure
 from rxbridge.telemetry.statistics import Statistics
 
-_INTERRUPTED = 130
 _STATUS_EVERY_SECONDS = 60.0
 
 
@@ -68,7 +68,7 @@ class Signals:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._seen:
             # Nothing is lost by it: what is not acknowledged is in the journal.
-            os._exit(_INTERRUPTED)
+            os._exit(INTERRUPTED)
         self._seen = True
         self._stop()
         name = signal.Signals(number).name

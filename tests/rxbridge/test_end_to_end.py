@@ -1,7 +1,6 @@
 """The whole bridge, as real processes over loopback: nothing lost, nothing twice, whatever happens to them."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -302,14 +301,12 @@ def test_an_audit_notices_what_the_server_has_lost(
     assert (audit["stored"], audit["missing"], len(audit["missing_ids"])) == (0, 40, 40)
 
 
-RECORDINGS = Path(os.environ.get("COINBASE_RECORDINGS", Path(__file__).parents[3] / "shared" / "data"))
-
-
-@pytest.mark.skipif(not (RECORDINGS / "exchange-2021.jsonl.zst").exists(), reason="needs the recordings")
-def test_real_frames_of_2021_are_stored_once_each(command: Start, server: EmbeddedPulseStream, tmp_path: Path) -> None:
+def test_real_frames_of_2021_are_stored_once_each(
+    command: Start, server: EmbeddedPulseStream, tmp_path: Path, real_recording: Callable[[str], Path]
+) -> None:
     products = "BAND-BTC,BAND-GBP,CRV-EUR,DASH-BTC,NMR-EUR,NU-GBP,SKL-BTC,SKL-GBP,SKL-USD,YFI-BTC"
     journal = tmp_path / "real.journal"
-    with played(RECORDINGS / "exchange-2021.jsonl.zst", speed=10) as simulator:
+    with played(real_recording("exchange-2021"), speed=10) as simulator:
         for _ in range(2):
             run = command(
                 *arguments(simulator, server.url, journal, "--products", products, "--exit-when-idle", 1),

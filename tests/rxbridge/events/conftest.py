@@ -1,7 +1,6 @@
 """What PulseStream accepts, stated anew from its observed behavior, and frames to try it with."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zstandard
 
 from rxbridge.events import EncodedEvent
 from rxbridge.messages import Frame
+from rxbridge.recording import read
 
 EVENT_TYPES = {"api_call", "user_action", "system_event", "error_event", "custom_event"}
 SEVERITIES = {"info", "warning", "error", "critical"}
@@ -153,15 +152,9 @@ def frame() -> Callable[[Mapping[str, Any] | bytes], Frame]:
 
 
 @pytest.fixture(scope="session")
-def recorded_frames() -> list[Frame]:
+def recorded_frames(real_recording: Callable[[str], Path]) -> list[Frame]:
     """The frames of a recording of the Exchange feed, where there is one."""
-    root = Path(__file__).parents[3]
-    path = Path(os.environ.get("COINBASE_RECORDINGS", root.parent / "shared" / "data")) / "exchange-2021.jsonl.zst"
-    if not path.exists():
-        pytest.skip("no recordings here")
-    with zstandard.open(path, "rt", encoding="utf-8") as lines:
-        records = [json.loads(line) for line in lines]
     return [
-        Frame(record["data"].encode(), int(record["ts"] * 1e9), connection=1, index=index)
-        for index, record in enumerate(records)
+        Frame(recorded.data, recorded.received_at, connection=1, index=index)
+        for index, recorded in enumerate(read(real_recording("exchange-2021")))
     ]

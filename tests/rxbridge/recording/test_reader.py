@@ -19,7 +19,6 @@ from rxbridge.recording.reader import COMPRESSED_CHUNK_BYTES
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-RECORDINGS = Path(os.environ.get("COINBASE_RECORDINGS", Path(__file__).parents[3].parent / "shared" / "data"))
 
 FRAMES = [
     (1_700_000_000.25, '{"type":"match","trade_id":1}'),
@@ -196,11 +195,8 @@ def test_only_a_compressed_recording_needs_zstandard(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(("name", "count"), [("exchange-2021", 5906), ("advanced-2026", 649)])
-def test_real_recordings(name: str, count: int) -> None:
-    path = RECORDINGS / f"{name}.jsonl.zst"
-    if not path.exists():
-        pytest.skip(f"there is no {path}")
-    frames = list(read(path))
+def test_real_recordings(name: str, count: int, real_recording: Callable[[str], Path]) -> None:
+    frames = list(read(real_recording(name)))
     assert len(frames) == count
     assert all(isinstance(json.loads(frame.data), dict) for frame in frames)
     assert frames[-1].received_at - frames[0].received_at > 10_000_000_000

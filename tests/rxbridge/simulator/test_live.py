@@ -233,7 +233,7 @@ def test_a_client_that_does_not_read_is_disconnected_and_nobody_else(
 def test_a_client_that_does_not_read_does_not_hold_up_the_stop(
     simulate: Simulate, connect: Connect, wait_for: WaitFor
 ) -> None:
-    simulator = simulate(rate=20_000)
+    simulator = simulate(rate=20_000, backlog_limit_bytes=2**30)  # however late this test looks, it is not given up
     client = connect(simulator, sockopt=UNREAD)
     client.subscribe("ticker", "matches", products=PRODUCTS)
     wait_for(lambda: simulator.statistics.frames["match"] > 10_000)

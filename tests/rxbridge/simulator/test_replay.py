@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,11 +17,10 @@ from rxbridge.errors import ConfigError, RecordingError
 from rxbridge.recording import RecordedFrame, read
 from rxbridge.simulator import Simulator
 
-RECORDINGS = Path(os.environ.get("COINBASE_RECORDINGS", Path(__file__).parents[3].parent / "shared" / "data"))
-
 Simulate = Callable[..., Simulator]
 Connect = Callable[..., Any]
 WaitFor = Callable[..., None]
+RealRecording = Callable[[str], Path]
 
 MILLISECOND = 1_000_000
 START_NS = 1_700_000_000_000_000_000
@@ -256,15 +254,8 @@ def test_a_recording_has_no_market(simulate: Simulate) -> None:
             question()
 
 
-def real(name: str) -> Path:
-    path = RECORDINGS / f"{name}.jsonl.zst"
-    if not path.exists():
-        pytest.skip(f"there is no {path}")
-    return path
-
-
-def test_the_real_exchange_recording(simulate: Simulate, connect: Connect) -> None:
-    path = real("exchange-2021")
+def test_the_real_exchange_recording(simulate: Simulate, connect: Connect, real_recording: RealRecording) -> None:
+    path = real_recording("exchange-2021")
     head = msgspec.json.Decoder(dict[str, Any])
     expected: list[str] = []
     products: set[str] = set()
@@ -291,8 +282,10 @@ def test_the_real_exchange_recording(simulate: Simulate, connect: Connect) -> No
         assert all(later == earlier + 1 for earlier, later in pairwise(ids))
 
 
-def test_the_books_of_the_real_exchange_recording(simulate: Simulate, connect: Connect) -> None:
-    path = real("exchange-2021")
+def test_the_books_of_the_real_exchange_recording(
+    simulate: Simulate, connect: Connect, real_recording: RealRecording
+) -> None:
+    path = real_recording("exchange-2021")
     client = connect(simulate(recording=partial(read, path), speed=math.inf))
     client.subscribe("level2_batch", products=["DASH-BTC", "SKL-USD"])
     expected = [
@@ -304,9 +297,9 @@ def test_the_books_of_the_real_exchange_recording(simulate: Simulate, connect: C
     assert receive_texts(client, len(expected))[0] == expected
 
 
-def test_the_real_advanced_trade_recording_is_refused() -> None:
+def test_the_real_advanced_trade_recording_is_refused(real_recording: RealRecording) -> None:
     with pytest.raises(ConfigError, match="Advanced Trade"):
-        Simulator(recording=partial(read, real("advanced-2026")))
+        Simulator(recording=partial(read, real_recording("advanced-2026")))
 
 
 PAUSE = [frame(0, "match", "BTC-USD", trade_id=1), frame(300, "match", "BTC-USD", trade_id=2)]
