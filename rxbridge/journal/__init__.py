@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rxbridge.journal.interface import CountEvents, DeadLetter, Gap, Journal, JournalSize, OverflowPolicy
+from rxbridge.journal.interface import CountEvents, DeadLetter, Gap, Journal, JournalSize, MarketGap, OverflowPolicy
 
 if TYPE_CHECKING:
     from rxbridge.journal.memory import MemoryJournal
@@ -20,6 +20,7 @@ __all__ = [
     "Gap",
     "Journal",
     "JournalSize",
+    "MarketGap",
     "MemoryJournal",
     "OverflowPolicy",
     "SqliteJournal",

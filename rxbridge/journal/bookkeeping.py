@@ -1,11 +1,14 @@
-"""What a SQLite journal keeps besides frames: cursors, dead letters and gaps."""
+"""What a SQLite journal keeps besides frames: cursors, notes, dead letters, gaps, and what a policy has dropped."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 
-from rxbridge.journal.interface import DeadLetter, Gap
+import msgspec
+
+from rxbridge.journal.interface import DeadLetter, Gap, MarketGap
 from rxbridge.journal.schema import has_table, single
 
 ACKNOWLEDGE = """
@@ -22,6 +25,19 @@ ON CONFLICT (frame_offset, event_id) DO UPDATE SET
     last_attempt = max(last_attempt, excluded.last_attempt),
     attempts = attempts + excluded.attempts
 """
+
+REMOVE_LETTER = "DELETE FROM dead_letters WHERE frame_offset = ? AND event_id = ?"
+
+REMEMBER = "INSERT INTO notes VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+RECORD_MARKET_GAP = """
+INSERT OR IGNORE INTO market_gaps (kind, products, channel, first, last, reason, recorded_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+
+RECORD_DROPS = "INSERT OR REPLACE INTO drops VALUES (?, ?, ?)"
+
+FORGET_DROPS = "DELETE FROM drops WHERE last_offset <= ?"
 
 RECORD_GAP = """
 INSERT INTO gaps (kind, reason, recorded_at, first_offset, last_offset, frames, events) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -64,6 +80,28 @@ def gap_columns(gap: Gap) -> tuple[str, str, int, int, int, int, int]:
         gap.frames,
         gap.events,
     )
+
+
+def market_gap_columns(gap: MarketGap) -> tuple[str, str, str, int, int, str, int]:
+    """The parameters of `RECORD_MARKET_GAP`."""
+    return (
+        gap.kind,
+        storable(",".join(gap.products)),
+        storable(gap.channel),
+        gap.first,
+        gap.last,
+        storable(gap.reason),
+        gap.recorded_at,
+    )
+
+
+def drop_columns(offsets: Sequence[int]) -> tuple[int, int, bytes]:
+    """The parameters of `RECORD_DROPS` for ascending offsets, at least one.
+
+    Each is written as its distance to the one before, so that a thousand neighbors take a thousand bytes.
+    """
+    distances = [offset - before for before, offset in pairwise(offsets)]
+    return offsets[0], offsets[-1], msgspec.msgpack.encode(distances)
 
 
 def storable(text: str) -> str:
@@ -110,6 +148,33 @@ def gaps(connection: sqlite3.Connection, after: int) -> list[tuple[int, Gap]]:
     """The next gaps by their row's id, a page at most."""
     columns = connection.execute("SELECT * FROM gaps WHERE id > ? ORDER BY id LIMIT ?", (after, _PAGE)).fetchall()
     return [(row[0], Gap(*row[1:])) for row in columns]
+
+
+def market_gaps(connection: sqlite3.Connection, after: int) -> list[tuple[int, MarketGap]]:
+    """The next market gaps by their row's id, a page at most."""
+    columns = connection.execute(
+        "SELECT * FROM market_gaps WHERE id > ? ORDER BY id LIMIT ?", (after, _PAGE)
+    ).fetchall()
+    return [
+        (identity, MarketGap(kind, tuple(products.split(",")), channel, first, last, reason, recorded_at))
+        for identity, kind, products, channel, first, last, reason, recorded_at in columns
+    ]
+
+
+def drops(connection: sqlite3.Connection, after: int) -> list[tuple[int, list[int]]]:
+    """The next records of drops that reach beyond `after`, a page at most: the last offset of each, and all of them."""
+    columns = connection.execute(
+        "SELECT * FROM drops WHERE last_offset > ? ORDER BY first_offset LIMIT ?", (after, _PAGE)
+    ).fetchall()
+    return [(last, _offsets(first, packed)) for first, last, packed in columns]
+
+
+def _offsets(first: int, packed: bytes) -> list[int]:
+    try:
+        return list(accumulate(msgspec.msgpack.decode(packed, type=list[int]), initial=first))
+    except msgspec.MsgspecError:
+        # A damaged record is no reason to give up the file: its events are then missing to an audit, which says so.
+        return []
 
 
 def rescue(connection: sqlite3.Connection, table: str, key: str) -> Iterator[tuple[object, ...]]:

@@ -66,6 +66,31 @@ class Gap(msgspec.Struct, frozen=True):
     events: int
 
 
+class MarketGap(msgspec.Struct, frozen=True):
+    """What Coinbase sent, or traded, that never reached this journal and cannot be fetched any more.
+
+    `(kind, products, channel, first, last)` is its key: recorded again it stays as it is.
+
+    Attributes:
+        kind: `trades`, known by their ids; `quotes`, which nobody can ask Coinbase for afterwards, known by their time.
+        products: Whose; exactly one for trades.
+        channel: Coinbase's name of the channel that lost them.
+        first: The first missing trade id; for quotes, when the last frame before was received, in nanoseconds since
+            the Unix epoch.
+        last: The last missing trade id; for quotes, when the first frame after was received, likewise.
+        reason: Why, in words.
+        recorded_at: Nanoseconds since the Unix epoch.
+    """
+
+    kind: Literal["trades", "quotes"]
+    products: tuple[str, ...]
+    channel: str
+    first: int
+    last: int
+    reason: str
+    recorded_at: int
+
+
 class JournalSize(msgspec.Struct, frozen=True):
     """How much a journal holds now.
 
@@ -123,8 +148,11 @@ class Journal(ABC):
         """The offset that `consumer` has acknowledged; 0 at first."""
 
     @abstractmethod
-    def acknowledge(self, consumer: str, offset: int) -> None:
+    def acknowledge(self, consumer: str, offset: int, dropped: Sequence[int] = ()) -> None:
         """Durably record that `consumer` is done with every frame up to `offset`. Never moves back.
+
+        In the same transaction it is recorded which of those frames, by their ascending offsets, made an event that a
+        policy has `dropped`. That is remembered for as long as the frames are kept.
 
         From then on the journal keeps for it what it has not acknowledged, if its limits permit; so a consumer makes
         itself known by acknowledging 0.
@@ -148,6 +176,30 @@ class Journal(ABC):
     @abstractmethod
     def gaps(self) -> Iterator[Gap]:
         """All gaps, oldest first."""
+
+    @abstractmethod
+    def remove_dead_letters(self, keys: Sequence[tuple[int, str]]) -> None:
+        """Durably forget dead letters by offset and event id; one that is not there is none to forget."""
+
+    @abstractmethod
+    def dropped(self, after: int = 0) -> Iterator[int]:
+        """The offsets above `after`, ascending, of frames that are kept and whose event a policy has dropped."""
+
+    @abstractmethod
+    def record_market_gaps(self, gaps: Sequence[MarketGap]) -> None:
+        """Durably record what is missing from the market; what is on record already stays as it is."""
+
+    @abstractmethod
+    def market_gaps(self) -> Iterator[MarketGap]:
+        """All of those, oldest first."""
+
+    @abstractmethod
+    def remember(self, name: str, value: bytes) -> None:
+        """Durably keep a note, in the place of an earlier one of that name."""
+
+    @abstractmethod
+    def recall(self, name: str) -> bytes | None:
+        """The note of that name, None if there is none."""
 
     @abstractmethod
     def size(self) -> JournalSize:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from threading import Event
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from rxbridge.errors import JournalError, JournalFull
-from rxbridge.journal.interface import CountEvents, DeadLetter, Gap, Journal, JournalSize, OverflowPolicy
+from rxbridge.journal.interface import CountEvents, DeadLetter, Gap, Journal, JournalSize, MarketGap, OverflowPolicy
 from rxbridge.journal.replay import replay
 from rxbridge.journal.retention import FRAME_OVERHEAD, EventCounter, ProblemTeller, Retention
 from rxbridge.messages import Frame
@@ -60,6 +61,9 @@ class MemoryJournal(Journal):
         self._cursors: dict[str, int] = {}
         self._letters: dict[tuple[int, str], DeadLetter] = {}
         self._gaps: list[Gap] = []
+        self._market_gaps: dict[tuple[object, ...], MarketGap] = {}
+        self._dropped: deque[int] = deque()
+        self._notes: dict[str, bytes] = {}
         self._closed = False
 
     def append(self, frame: Frame) -> None:
@@ -112,7 +116,7 @@ class MemoryJournal(Journal):
             self._check_open()
             return self._cursors.get(consumer, 0)
 
-    def acknowledge(self, consumer: str, offset: int) -> None:
+    def acknowledge(self, consumer: str, offset: int, dropped: Sequence[int] = ()) -> None:
         """Record what `consumer` is done with; see `Journal.acknowledge`.
 
         Raises:
@@ -124,6 +128,7 @@ class MemoryJournal(Journal):
             if offset > self._last_offset:
                 raise ValueError(f"cannot acknowledge offset {offset}: the newest is {self._last_offset}")
             self._cursors[consumer] = max(self._cursors.get(consumer, 0), offset)
+            self._dropped.extend(dropped)
             self._settle_acknowledged()
 
     def forget(self, consumer: str) -> None:
@@ -154,6 +159,45 @@ class MemoryJournal(Journal):
         with self._news:
             self._check_open()
             return iter([self._letters[key] for key in sorted(self._letters)])
+
+    def remove_dead_letters(self, keys: Sequence[tuple[int, str]]) -> None:
+        """Forget dead letters; see `Journal.remove_dead_letters`."""
+        with self._news:
+            self._check_open()
+            for key in keys:
+                self._letters.pop(key, None)
+
+    def dropped(self, after: int = 0) -> Iterator[int]:
+        """The offsets of frames whose event was dropped; see `Journal.dropped`."""
+        with self._news:
+            self._check_open()
+            return iter([offset for offset in self._dropped if offset > after])
+
+    def record_market_gaps(self, gaps: Sequence[MarketGap]) -> None:
+        """Record what is missing from the market; see `Journal.record_market_gaps`."""
+        with self._news:
+            self._check_open()
+            for gap in gaps:
+                key = (gap.kind, gap.products, gap.channel, gap.first, gap.last)
+                self._market_gaps.setdefault(key, gap)
+
+    def market_gaps(self) -> Iterator[MarketGap]:
+        """What is missing from the market; see `Journal.market_gaps`."""
+        with self._news:
+            self._check_open()
+            return iter(list(self._market_gaps.values()))
+
+    def remember(self, name: str, value: bytes) -> None:
+        """Keep a note; see `Journal.remember`."""
+        with self._news:
+            self._check_open()
+            self._notes[name] = value
+
+    def recall(self, name: str) -> bytes | None:
+        """The note of that name; see `Journal.recall`."""
+        with self._news:
+            self._check_open()
+            return self._notes.get(name)
 
     def gaps(self) -> Iterator[Gap]:
         """All gaps, oldest first."""
@@ -256,6 +300,8 @@ class MemoryJournal(Journal):
         frame = self._frames[self._head]
         self._head += 1
         self._held -= _size(frame)
+        while self._dropped and self._dropped[0] <= frame.offset:
+            self._dropped.popleft()
         if frame.offset <= self._acknowledged:
             self._acknowledged_bytes -= _size(frame)
         if self._head >= _FORGOTTEN_AT_ONCE or self._head == len(self._frames):

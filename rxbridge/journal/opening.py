@@ -10,7 +10,16 @@ from pathlib import Path
 from rxbridge.errors import JournalCorrupt, JournalError
 from rxbridge.journal.quarantine import finish_exchange, record_disappearance, renew
 from rxbridge.journal.retention import EventCounter, Retention
-from rxbridge.journal.schema import Synchronous, check, connect, create, use_write_ahead_log
+from rxbridge.journal.schema import (
+    BOOKS,
+    SCHEMA_VERSION,
+    Synchronous,
+    bring_up_to_date,
+    check,
+    connect,
+    create,
+    use_write_ahead_log,
+)
 from rxbridge.journal.sidecar import Sidecar
 from rxbridge.journal.store import Store
 from rxbridge.journal.trouble import trouble
@@ -82,14 +91,17 @@ class StoreFile:
     def _open(self, sidecar: Sidecar) -> Store:
         connection = connect(self.path, create=True, synchronous=self._synchronous)
         try:
-            is_new = not check(connection, self.path)
+            version = check(connection, self.path)
+            is_new = version == 0
             if is_new:
                 create(connection, self.path)
             else:
                 use_write_ahead_log(connection, self.path)
+                if version < SCHEMA_VERSION:
+                    bring_up_to_date(connection)
             store = self._store(connection, self.path)
             store.load()
-            for table in ("dead_letters", "gaps"):
+            for table in BOOKS:
                 connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608 - names of our own
             gap = record_disappearance(connection, store, sidecar) if is_new else None
         except BaseException:

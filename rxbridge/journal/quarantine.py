@@ -17,7 +17,7 @@ from rxbridge.errors import JournalCorrupt, JournalError
 from rxbridge.journal.bookkeeping import RECORD_GAP, gap_columns, rescue, slowest_cursor
 from rxbridge.journal.interface import Gap
 from rxbridge.journal.scan import Hole, Scanner
-from rxbridge.journal.schema import APPLICATION_ID, connect, create, has_table, single
+from rxbridge.journal.schema import APPLICATION_ID, BOOKS, connect, create, has_table, single
 from rxbridge.journal.sidecar import Sidecar
 from rxbridge.journal.store import Store
 from rxbridge.messages import Frame
@@ -108,7 +108,7 @@ class _Salvage:
 
     def _copy_books(self, source: sqlite3.Connection) -> None:
         self._target.execute("BEGIN IMMEDIATE")
-        for table, key in (("cursors", "consumer"), ("gaps", "id"), ("dead_letters", "rowid")):
+        for table, key in BOOKS.items():
             for row in rescue(source, table, key):
                 places = ", ".join("?" * len(row))
                 # The names are our own; a row that is damaged itself is ignored.

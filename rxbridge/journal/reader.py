@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from rxbridge.errors import JournalCorrupt, JournalError
 from rxbridge.journal import bookkeeping
-from rxbridge.journal.interface import DeadLetter, Gap, JournalSize
+from rxbridge.journal.interface import DeadLetter, Gap, JournalSize, MarketGap
 from rxbridge.journal.scan import Hole, Scanner
-from rxbridge.journal.schema import UnusableFile, check, connect, identity, single
+from rxbridge.journal.schema import SCHEMA_VERSION, UnusableFile, check, connect, identity, single
 from rxbridge.journal.sidecar import Sidecar
 from rxbridge.journal.trouble import trouble
 from rxbridge.messages import Frame
@@ -110,6 +110,28 @@ class Reader:
             for after, gap in page:  # noqa: B007 - the last one is where the next page begins
                 yield gap
 
+    def market_gaps(self) -> Iterator[MarketGap]:
+        """All of them, oldest first, a page a transaction."""
+        after = 0
+        while page := self._retrying(lambda connection, _, after=after: bookkeeping.market_gaps(connection, after)):
+            for after, gap in page:  # noqa: B007 - the last one is where the next page begins
+                yield gap
+
+    def dropped(self, after: int) -> Iterator[int]:
+        """The offsets above `after` whose events were dropped, ascending, a page a transaction."""
+        while page := self._retrying(lambda connection, _, after=after: bookkeeping.drops(connection, after)):
+            for last_offset, offsets in page:
+                yield from (offset for offset in offsets if offset > after)
+                after = last_offset
+
+    def recall(self, name: str) -> bytes | None:
+        """The note of this name."""
+        statement = "SELECT value FROM notes WHERE name = ?"
+        row = self._retrying(
+            lambda connection, _: connection.execute(statement, (bookkeeping.storable(name),)).fetchone()
+        )
+        return None if row is None else bytes(row[0])
+
     def close(self) -> None:
         """Let go of the file; reading raises from now on. Twice is as good as once."""
         with self._lock:
@@ -153,8 +175,12 @@ class Reader:
         return self._connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        if not check(connection, self._path):
+        version = check(connection, self._path)
+        if version == 0:
             raise JournalError(str(self._path), "is empty: nothing has ever fed it")
+        if version < SCHEMA_VERSION:
+            problem = f"was written by an older rxbridge (schema {version}); `rxbridge run` brings it up to date"
+            raise JournalError(str(self._path), problem)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -13,7 +13,7 @@ Synchronous: TypeAlias = Literal["normal", "full"]
 APPLICATION_ID = 0x72786A6C
 """`rxjl` in ASCII, in the file's header: this is a journal and not some other SQLite file."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _PLAUSIBLE_VERSIONS = 1000
 
@@ -74,8 +74,40 @@ CREATE TABLE gaps (
 INSERT INTO state VALUES (1, 0, 0, 0);
 """
 
+_TABLES_OF_VERSION_2 = """
+CREATE TABLE notes (
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE market_gaps (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    products TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    UNIQUE (kind, products, channel, first, last)
+);
+CREATE TABLE drops (
+    first_offset INTEGER PRIMARY KEY,
+    last_offset INTEGER NOT NULL,
+    offsets BLOB NOT NULL
+);
+"""
 
-TABLES = ("rows", "state", "cursors", "dead_letters", "gaps")
+BOOKS: dict[str, str] = {
+    "cursors": "consumer",
+    "gaps": "id",
+    "dead_letters": "rowid",
+    "notes": "name",
+    "market_gaps": "id",
+    "drops": "first_offset",
+}
+"""The tables besides those of the frames, and by which column each is in order."""
+
+_TABLES_BY_VERSION = {1: ("rows", "state", "cursors", "dead_letters", "gaps"), 2: ("notes", "market_gaps", "drops")}
 
 
 class UnusableFile(sqlite3.DatabaseError):
@@ -137,8 +169,8 @@ def connect(
     return connection
 
 
-def check(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the file is a journal of this version; False if it is empty still.
+def check(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of the file, which may be an older one; 0 if it is empty still.
 
     Raises:
         UnusableFile: It belongs to somebody else.
@@ -146,7 +178,7 @@ def check(connection: sqlite3.Connection, path: Path) -> bool:
         sqlite3.Error: It cannot be read.
     """
     if not single(connection, "SELECT count(*) FROM sqlite_master"):
-        return False
+        return 0
     if (application := single(connection, "PRAGMA application_id")) != APPLICATION_ID:
         raise UnusableFile(f"not a journal (its application id is {application:#x})")
     version = single(connection, "PRAGMA user_version")
@@ -158,10 +190,11 @@ def check(connection: sqlite3.Connection, path: Path) -> bool:
             f"was written by a newer rxbridge (schema {version}, this one knows {SCHEMA_VERSION}); "
             "update rxbridge, or use another journal",
         )
-    for table in TABLES:
-        if not has_table(connection, table):
-            raise UnusableFile(f"its table {table} is not as it should be")
-    return True
+    for since, tables in _TABLES_BY_VERSION.items():
+        for table in tables if since <= version else ():
+            if not has_table(connection, table):
+                raise UnusableFile(f"its table {table} is not as it should be")
+    return version
 
 
 def has_table(connection: sqlite3.Connection, table: str) -> bool:
@@ -172,7 +205,7 @@ def has_table(connection: sqlite3.Connection, table: str) -> bool:
     """
     statement = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?"
     row = connection.execute(statement, (table,)).fetchone()
-    return row is not None and f"\n{row[0]};\n" in _TABLES
+    return row is not None and f"\n{row[0]};\n" in _TABLES + _TABLES_OF_VERSION_2
 
 
 def create(connection: sqlite3.Connection, path: Path) -> None:
@@ -186,8 +219,17 @@ def create(connection: sqlite3.Connection, path: Path) -> None:
     # The pragmas are part of the transaction, so a file is a whole journal or none.
     connection.executescript(
         f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-        f"{_TABLES} COMMIT;"
+        f"{_TABLES}{_TABLES_OF_VERSION_2} COMMIT;"
     )
+
+
+def bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Add what a file of schema version 1 lacks: a journal outlives the version that wrote it.
+
+    Raises:
+        sqlite3.Error: It cannot be written.
+    """
+    connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {SCHEMA_VERSION}; {_TABLES_OF_VERSION_2} COMMIT;")
 
 
 def use_write_ahead_log(connection: sqlite3.Connection, path: Path) -> None:

@@ -21,11 +21,17 @@ from rxbridge.journal.bookkeeping import (
     FORGET,
     KEEP_LETTER,
     RECORD_CORRUPT_GAP,
+    RECORD_DROPS,
+    RECORD_MARKET_GAP,
+    REMEMBER,
+    REMOVE_LETTER,
+    drop_columns,
     gap_columns,
     letter_columns,
+    market_gap_columns,
     storable,
 )
-from rxbridge.journal.interface import CountEvents, DeadLetter, Gap, Journal, JournalSize, OverflowPolicy
+from rxbridge.journal.interface import CountEvents, DeadLetter, Gap, Journal, JournalSize, MarketGap, OverflowPolicy
 from rxbridge.journal.locks import RoleLock
 from rxbridge.journal.opening import StoreFile
 from rxbridge.journal.reader import Reader
@@ -41,8 +47,8 @@ from rxbridge.messages import Frame
 if TYPE_CHECKING:
     from reactivex import Observable
 
-Role: TypeAlias = Literal["both", "feed", "deliver", "read"]
-"""Which halves a process is: who feeds and who delivers is one process each; any number may read."""
+Role: TypeAlias = Literal["both", "feed", "deliver", "maintain", "read"]
+"""Which halves a process is: who feeds and who delivers is one process each; any number may maintain, or read."""
 
 _POLL_SECONDS = 0.02
 
@@ -63,8 +69,9 @@ class SqliteJournal(Journal):
 
     Args:
         path: Where it is; folders on the way are created.
-        role: `feed` may append, `deliver` and `feed` may acknowledge, `both` is the two in one process; `read` changes
-            nothing, needs a journal that is there, and may run beside the others.
+        role: `feed` may append, `deliver` and `feed` may acknowledge, `both` is the two in one process; `maintain`
+            changes dead letters, market gaps and notes only, `read` changes nothing; these two need a journal that is
+            there, and may run beside the others.
         max_bytes: The most that stored frames may take, in bytes. The file is a few percent larger, and does not
             shrink: its free space is used again.
         overflow: What happens when they would take more.
@@ -179,22 +186,25 @@ class SqliteJournal(Journal):
         """The offset that `consumer` has acknowledged; 0 at first."""
         return self._reader.cursor(consumer)
 
-    def acknowledge(self, consumer: str, offset: int) -> None:
+    def acknowledge(self, consumer: str, offset: int, dropped: Sequence[int] = ()) -> None:
         """Durably record what `consumer` is done with; see `Journal.acknowledge`.
 
         Raises:
             ValueError: No frame ever had this offset.
             JournalFull: The disk does not take it.
-            JournalError: The journal is closed, or its role only reads.
+            JournalError: The journal is closed, or its role does not acknowledge.
         """
+        if self._role == "maintain":
+            raise self._wrong_role()
         # The file itself is asked: a frame can be read there a moment before the writer has noted it.
         if offset > (last := self._reader.last_offset()):
             raise ValueError(f"cannot acknowledge offset {offset}: the newest is {last}")
-        self._execute(ACKNOWLEDGE, [(storable(consumer), offset)])
+        acknowledged = (ACKNOWLEDGE, [(storable(consumer), offset)])
+        self._execute(acknowledged, *([(RECORD_DROPS, [drop_columns(dropped)])] if dropped else []))
 
     def forget(self, consumer: str) -> None:
         """Durably drop a cursor; see `Journal.forget`."""
-        self._execute(FORGET, [(storable(consumer),)])
+        self._execute((FORGET, [(storable(consumer),)]))
 
     def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Durably keep what was refused, in one transaction; see `Journal.add_dead_letters`.
@@ -203,7 +213,46 @@ class SqliteJournal(Journal):
             JournalFull: The disk does not take them; none is kept.
             JournalError: The journal is closed, or its role only reads.
         """
-        self._execute(KEEP_LETTER, [letter_columns(letter) for letter in letters])
+        self._execute((KEEP_LETTER, [letter_columns(letter) for letter in letters]))
+
+    def remove_dead_letters(self, keys: Sequence[tuple[int, str]]) -> None:
+        """Durably forget dead letters; see `Journal.remove_dead_letters`.
+
+        Raises:
+            JournalFull: The disk does not take it.
+            JournalError: The journal is closed, or its role only reads.
+        """
+        self._execute((REMOVE_LETTER, [(offset, storable(event_id)) for offset, event_id in keys]))
+
+    def dropped(self, after: int = 0) -> Iterator[int]:
+        """The offsets of frames whose event was dropped; see `Journal.dropped`."""
+        return self._reader.dropped(after)
+
+    def record_market_gaps(self, gaps: Sequence[MarketGap]) -> None:
+        """Durably record what is missing from the market; see `Journal.record_market_gaps`.
+
+        Raises:
+            JournalFull: The disk does not take it.
+            JournalError: The journal is closed, or its role only reads.
+        """
+        self._execute((RECORD_MARKET_GAP, [market_gap_columns(gap) for gap in gaps]))
+
+    def market_gaps(self) -> Iterator[MarketGap]:
+        """What is missing from the market; see `Journal.market_gaps`."""
+        return self._reader.market_gaps()
+
+    def remember(self, name: str, value: bytes) -> None:
+        """Durably keep a note; see `Journal.remember`.
+
+        Raises:
+            JournalFull: The disk does not take it.
+            JournalError: The journal is closed, or its role only reads.
+        """
+        self._execute((REMEMBER, [(storable(name), value)]))
+
+    def recall(self, name: str) -> bytes | None:
+        """The note of that name; see `Journal.recall`."""
+        return self._reader.recall(name)
 
     def dead_letters(self) -> Iterator[DeadLetter]:
         """All dead letters, by offset."""
@@ -242,7 +291,7 @@ class SqliteJournal(Journal):
                 lock.release()
 
     def _acquire_locks(self, undo: ExitStack) -> list[RoleLock]:
-        if self._role == "read":
+        if self._role in ("maintain", "read"):
             if not self._path.exists():
                 raise JournalError(str(self._path), "does not exist")
             return []
@@ -257,11 +306,11 @@ class SqliteJournal(Journal):
     def _start_writer(self, file: StoreFile, max_pending_bytes: int) -> Writer | None:
         return None if self._role == "read" else Writer(file, max_pending_bytes=max_pending_bytes)
 
-    def _execute(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    def _execute(self, *steps: tuple[str, Sequence[tuple[object, ...]]]) -> None:
         if self._writer is None:
             raise self._wrong_role()
-        if rows:
-            self._writer.intake.execute(Task(statement, rows))
+        if any(rows for _, rows in steps):
+            self._writer.intake.execute(Task(*steps))
 
     def _found(self, hole: Hole) -> None:
         """Record a hole that was read over, and tell of it, once."""
@@ -272,7 +321,7 @@ class SqliteJournal(Journal):
         gap = Gap("corrupt", hole.reason, time.time_ns(), hole.first_offset, hole.last_offset, frames, 0)
         self._holes[hole.last_offset] = gap
         if self._writer is not None:
-            self._writer.intake.submit(Task(RECORD_CORRUPT_GAP, [gap_columns(gap)]))
+            self._writer.intake.submit(Task((RECORD_CORRUPT_GAP, [gap_columns(gap)])))
         where = f"offsets {gap.first_offset} to {gap.last_offset} cannot be read"
         self._tell(JournalCorrupt(str(self._path), f"{where}: {hole.reason}"))
 
@@ -281,7 +330,7 @@ class SqliteJournal(Journal):
             self._writer.replace_file(error)
 
     def _wrong_role(self) -> JournalError:
-        return JournalError(str(self._path), f"was opened with the role {self._role!r}, which changes nothing")
+        return JournalError(str(self._path), f"was opened with the role {self._role!r}, which does not change this")
 
     def _explained(self, error: sqlite3.Error | OSError) -> JournalError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

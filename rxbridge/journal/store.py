@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from rxbridge.journal.bookkeeping import record_drop, slowest_cursor
+from rxbridge.journal.bookkeeping import FORGET_DROPS, record_drop, slowest_cursor
 from rxbridge.journal.interface import Gap
 from rxbridge.journal.packing import DamagedRow, Row, pack, unpack
 from rxbridge.journal.pending import Chunk
@@ -211,7 +211,8 @@ class Store:
 
     def _execute(self, task: Task) -> None:
         try:
-            self._connection.executemany(task.statement, task.rows)
+            for statement, rows in task.steps:
+                self._connection.executemany(statement, rows)
         except _REFUSALS as error:
             raise TaskRefused(task, error) from error
 
@@ -226,7 +227,7 @@ class Store:
 
     def _remove(self, slowest: int, work: Work) -> bool:
         """Remove the oldest rows that may or must go; whether a new record of dropped frames was begun."""
-        last = 0
+        last: OldRow | None = None
         removed = 0
         dropped: list[OldRow] = []
         acknowledged_bytes = self._bytes_before(slowest)
@@ -244,14 +245,15 @@ class Store:
                     dropped.append(row)
             if not goes:
                 break
-            last = row.first_offset
+            last = row
             removed += 1
         self._unfinished = removed == ROWS_AT_ONCE
-        if not removed:
+        if last is None:
             return False
         began_to_drop = self._record_dropped(dropped, slowest)
-        self._connection.execute("DELETE FROM rows WHERE first_offset <= ?", (last,))
-        self._after_removal(last)
+        self._connection.execute("DELETE FROM rows WHERE first_offset <= ?", (last.first_offset,))
+        self._connection.execute(FORGET_DROPS, (last.last_offset,))
+        self._after_removal(last.first_offset)
         return began_to_drop
 
     def _record_dropped(self, rows: list[OldRow], slowest: int) -> bool:

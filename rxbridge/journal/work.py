@@ -14,11 +14,10 @@ from rxbridge.journal.retention import Loss
 
 
 class Task:
-    """A statement to execute in the next transaction, with the parameters of each execution."""
+    """Statements to execute in the next transaction, all in one, each with the parameters of its executions."""
 
-    def __init__(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        self.statement = statement
-        self.rows = rows
+    def __init__(self, *steps: tuple[str, Sequence[tuple[Any, ...]]]) -> None:
+        self.steps = steps
         self.done = Event()
         self.error: Exception | None = None
 
