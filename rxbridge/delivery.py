@@ -20,7 +20,7 @@ from operators import SteadyScheduler, retry_with_backoff
 from rxbridge.errors import EventRejected
 from rxbridge.events import EncodedEvent
 from rxbridge.journal import DeadLetter, Journal
-from rxbridge.messages import Frame, Match, Ticker
+from rxbridge.messages import EventMessage, Frame, GapNotice, Ticker
 from rxbridge.pipeline import batches, events, ids
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
@@ -262,7 +262,10 @@ def _recent(journal: Journal, cursor: int) -> Iterator[Frame]:
         after = frames[-1].offset
 
 
-def _tell(message: Ticker | Match) -> None:
+def _tell(message: EventMessage) -> None:
+    if isinstance(message, GapNotice):
+        logger.debug("[GAP] {} of {} are missing: {}", message.kind, ", ".join(message.products), message.reason)
+        return
     product, price = str(message.product_id), str(message.price)
     if isinstance(message, Ticker):
         logger.debug("[TICKER] Received ticker update: {} @ ${}", product, price)

@@ -7,7 +7,7 @@ simple type, because all of that was seen or reported in the wild, and none of i
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -18,7 +18,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         data: The payload, byte for byte.
         received_at: When it was received: nanoseconds since the Unix epoch, UTC.
-        connection: The connection it came by: the time at which that was opened, in nanoseconds since the epoch.
+        connection: The connection it came by: the time at which that was opened, in nanoseconds since the epoch; 0 for
+            a frame that rxbridge made itself, of what REST answered or of what it has found out.
         index: Its position on that connection, from 0.
         offset: Its position in the journal, from 1; 0 for a frame that is in none.
     """
@@ -29,6 +30,12 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     index: int
     offset: int = 0
 
+
+OWN_CONNECTION = 0
+"""The `connection` of frames that came by none: rxbridge made them. What they say of themselves is believed only so."""
+
+REST = "rest"
+"""What `rxbridge_source` says of a trade that was fetched from Coinbase's REST API."""
 
 Number: TypeAlias = str | int | float | None
 """A number as it came: mostly decimal text, and perhaps text that is no number at all."""
@@ -72,7 +79,10 @@ class Ticker(MessageBase, frozen=True, gc=False, tag="ticker"):
 
 
 class Match(MessageBase, frozen=True, gc=False, tag="match"):
-    """A trade; `side` is the maker's. Trade ids of a product run +1."""
+    """A trade; `side` is the maker's. Trade ids of a product run +1.
+
+    One that was fetched from REST has no order ids and no sequence, and says "rest" in `rxbridge_source`.
+    """
 
     product_id: str | None = None
     trade_id: Number = None
@@ -83,6 +93,12 @@ class Match(MessageBase, frozen=True, gc=False, tag="match"):
     sequence: Number = None
     maker_order_id: str | None = None
     taker_order_id: str | None = None
+    rxbridge_source: str | None = None
+
+    @property
+    def is_backfilled(self) -> bool:
+        """Whether it was fetched from REST, and did not come by the feed."""
+        return self.rxbridge_source == REST and self.frame.connection == OWN_CONNECTION
 
 
 class LastMatch(Match, frozen=True, gc=False, tag="last_match"):
@@ -118,10 +134,34 @@ class FeedErrorMessage(MessageBase, frozen=True, gc=False, tag="error"):
     reason: str = ""
 
 
+class GapNotice(MessageBase, frozen=True, gc=False, tag="rxbridge_gap"):
+    """What rxbridge says of something that is missing and cannot be fetched; never a message of Coinbase's.
+
+    Attributes:
+        kind: `trades` or `quotes`.
+        products: Whose.
+        channel: The channel that lost them.
+        first: The first missing trade id; for quotes, when the last frame before was received, in nanoseconds since
+            the Unix epoch.
+        last: The last missing trade id; for quotes, when the first frame after was received, likewise.
+        reason: Why, in words.
+    """
+
+    kind: Literal["trades", "quotes"]
+    products: tuple[str, ...]
+    channel: str
+    first: int
+    last: int
+    reason: str
+
+
 class Unknown(MessageBase, frozen=True, gc=False):
     """Valid JSON of a kind that rxbridge does not know; `type` is empty where the frame has none."""
 
     type: str = ""
 
 
-Message: TypeAlias = Ticker | Match | LastMatch | Heartbeat | Subscriptions | FeedErrorMessage | Unknown
+Message: TypeAlias = Ticker | Match | LastMatch | Heartbeat | Subscriptions | FeedErrorMessage | GapNotice | Unknown
+
+EventMessage: TypeAlias = Ticker | Match | GapNotice
+"""What becomes an event, a `LastMatch` included."""

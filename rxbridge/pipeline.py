@@ -23,7 +23,7 @@ from rxbridge.coinbase.exchange import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events import EncodedEvent, encode, event_id, to_event
 from rxbridge.journal import DeadLetter
-from rxbridge.messages import Frame, Match, Message, Ticker, Unknown
+from rxbridge.messages import EventMessage, Frame, GapNotice, Match, Message, Ticker, Unknown
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 KeepDeadLetter: TypeAlias = Callable[[DeadLetter], None]
@@ -31,7 +31,7 @@ KeepDeadLetter: TypeAlias = Callable[[DeadLetter], None]
 REMEMBERED_IDS = 20_000
 """How many event ids are remembered to know a repeat. An older repeat is sent, and PulseStream knows it by its id."""
 
-_MESSAGES_OF: dict[str, type[Ticker | Match]] = {"ticker": Ticker, "matches": Match}
+_MESSAGES_OF: dict[str, type[EventMessage]] = {"ticker": Ticker, "matches": Match}
 
 
 def events(
@@ -41,7 +41,7 @@ def events(
     statistics: DeliveryStatistics,
     dead_letter: KeepDeadLetter,
     seen: Iterable[str] = (),
-    told: Callable[[Ticker | Match], None] | None = None,
+    told: Callable[[EventMessage], None] | None = None,
 ) -> Callable[[Observable[Frame]], Observable[EncodedEvent]]:
     """Frames to events, in order, each once.
 
@@ -59,18 +59,18 @@ def events(
         statistics.ignored += 1
         statistics.unknown += isinstance(message, Unknown)
 
-    def repeat(_: Ticker | Match) -> None:
+    def repeat(_: EventMessage) -> None:
         statistics.repeated += 1
 
     def unparsed(frame: Frame, error: Exception) -> None:
         statistics.received += 1
         dead_letter(_letter(frame, "", "parse", error))
 
-    def unmapped(message: Ticker | Match, error: Exception) -> None:
+    def unmapped(message: EventMessage, error: Exception) -> None:
         statistics.received += 1
         dead_letter(_letter(message.frame, event_id(message), "map", error))
 
-    def encoded(message: Ticker | Match) -> EncodedEvent:
+    def encoded(message: EventMessage) -> EncodedEvent:
         event = encode(to_event(message, environment=environment, now=time.time_ns()), message.frame.offset)
         statistics.received += 1
         return event
@@ -122,8 +122,9 @@ def _size(event: EncodedEvent) -> int:
     return len(event.body)
 
 
-def _wanted(channels: Collection[str]) -> tuple[type[Ticker | Match], ...]:
-    return tuple(_MESSAGES_OF[channel] for channel in channels if channel in _MESSAGES_OF)
+def _wanted(channels: Collection[str]) -> tuple[type[EventMessage], ...]:
+    """What becomes an event: what the channels send, and whatever rxbridge has to say of gaps."""
+    return (*(_MESSAGES_OF[channel] for channel in channels if channel in _MESSAGES_OF), GapNotice)
 
 
 def _letter(frame: Frame, event: str, stage: Literal["parse", "map"], error: Exception) -> DeadLetter:

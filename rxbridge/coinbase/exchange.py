@@ -14,8 +14,10 @@ import msgspec
 from rxbridge.errors import MalformedFrame
 from rxbridge.messages import (
     FRAME_FIELD,
+    OWN_CONNECTION,
     FeedErrorMessage,
     Frame,
+    GapNotice,
     Heartbeat,
     LastMatch,
     Match,
@@ -37,6 +39,7 @@ _TYPES: dict[str, type[_WireMessage]] = {
 }
 
 _DECODER: msgspec.json.Decoder[_WireMessage] = msgspec.json.Decoder(_WireMessage)
+_OWN_DECODER = msgspec.json.Decoder(_WireMessage | GapNotice)
 
 _TYPE_LENGTH = 100
 """Characters of an unknown type's name that are kept."""
@@ -60,7 +63,8 @@ def decode(frame: Frame) -> tuple[Message, ...]:
     data = frame.data
     message: Message
     try:
-        message = _DECODER.decode(data)
+        # What comes by a connection cannot pass for a word of ours.
+        message = (_OWN_DECODER if frame.connection == OWN_CONNECTION else _DECODER).decode(data)
         if not data.isascii():
             data.decode()  # msgspec does not look into the text of fields that it skips
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -11,7 +11,7 @@ import re
 import uuid
 
 from rxbridge.events.cleaning import whole
-from rxbridge.messages import Frame, Match, Ticker
+from rxbridge.messages import EventMessage, Frame, GapNotice, Match
 
 UNKNOWN_PRODUCT = "UNKNOWN"
 """Stands for the product of a message that names none."""
@@ -22,7 +22,11 @@ _NAMESPACE = uuid.UUID("3f0c8f5e-6d0e-4a53-9a52-6d1f7b0e2c94")
 _ORDINARY_PRODUCT = re.compile(r"[A-Za-z0-9._-]{1,40}(?<!-match)").fullmatch
 
 
-def event_id(message: Ticker | Match) -> str:
+_LONGEST_ID = 100
+"""Characters of an event id that PulseStream takes."""
+
+
+def event_id(message: EventMessage) -> str:
     """The id of the message's event: at most 100 characters of printable ASCII.
 
     `coinbase-{product}-{trade_id}` for a ticker, `coinbase-{product}-match-{trade_id}` for a match, last or not. A
@@ -30,10 +34,24 @@ def event_id(message: Ticker | Match) -> str:
     on the frame's bytes, time of receipt, connection and index: a replay gives the same id, while the same bytes
     received twice give two. A product id that is not one to forty letters, digits, dots, hyphens and underscores is
     shortened, with a digest.
+
+    `coinbase-gap-trades-{product}-{first}-{last}` for trades that are missing; for quotes, and where that would be too
+    long, a UUID stands after the kind, which depends on the products, the channel, and the two ends.
     """
+    if isinstance(message, GapNotice):
+        return _gap_id(message)
     kind = "match-" if isinstance(message, Match) else ""
     trade_id = whole(message.trade_id, minimum=1)
     return f"coinbase-{_product_key(message.product_id)}-{kind}{trade_id or _frame_id(message.frame)}"
+
+
+def _gap_id(gap: GapNotice) -> str:
+    if gap.kind == "trades" and len(gap.products) == 1:
+        readable = f"coinbase-gap-trades-{_product_key(gap.products[0])}-{gap.first}-{gap.last}"
+        if len(readable) <= _LONGEST_ID:
+            return readable
+    identity = f"{gap.kind}/{','.join(gap.products)}/{gap.channel}/{gap.first}/{gap.last}"
+    return f"coinbase-gap-{gap.kind}-{uuid.uuid5(_NAMESPACE, identity)}"
 
 
 def _product_key(product_id: str | None) -> str:

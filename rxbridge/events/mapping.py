@@ -11,13 +11,16 @@ from functools import lru_cache
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET
 
 from rxbridge.events.cleaning import clean, difference, multiplied, naive_utc, shorten
 from rxbridge.events.identity import event_id
-from rxbridge.events.reader import Reader
+from rxbridge.events.reader import TEXT_LENGTH, Reader
 from rxbridge.events.schema import (
     Context,
     Event,
+    GapMetrics,
+    GapPayload,
     MatchMetrics,
     MatchPayload,
     Metadata,
@@ -26,7 +29,7 @@ from rxbridge.events.schema import (
     TickerMetrics,
     TickerPayload,
 )
-from rxbridge.messages import LastMatch, Match, Ticker
+from rxbridge.messages import EventMessage, GapNotice, Match, Ticker
 
 SERVICE = "coinbase-exchange"
 """`source.service` of every event, by which the server can be searched."""
@@ -34,11 +37,14 @@ SERVICE = "coinbase-exchange"
 ENVIRONMENT_LENGTH = 50
 """Characters of `source.environment`."""
 
+MESSAGE_LENGTH = 2000
+"""Characters of `message`."""
+
 _OTHER_SIDE = {"buy": "sell", "sell": "buy"}
 
 
-def to_event(message: Ticker | Match | LastMatch, *, environment: str = "production", now: int | None = None) -> Event:
-    """The event of a ticker or a match; docs/events.md lists it field by field.
+def to_event(message: EventMessage, *, environment: str = "production", now: int | None = None) -> Event:
+    """The event of a ticker, a match, or a gap; docs/events.md lists it field by field.
 
     The same message gives the same event, but for `metadata.processed_at`.
 
@@ -50,6 +56,8 @@ def to_event(message: Ticker | Match | LastMatch, *, environment: str = "product
     Raises:
         OverflowError: The frame was received before the year 1, or after 9999.
     """
+    if isinstance(message, GapNotice):
+        return gap_event(message, environment=environment, now=now)
     read = Reader()
     product = read.product(message.product_id)
     timestamp = read.time("time", message.time, message.frame.received_at)
@@ -117,7 +125,48 @@ def _match_payload(match: Match, product: str, read: Reader) -> MatchPayload:
         maker_order_id=read.text("maker_order_id", match.maker_order_id),
         taker_order_id=read.text("taker_order_id", match.taker_order_id),
         raw_match=read.raw("raw_match", match.frame.data),
+        backfilled=True if match.is_backfilled else UNSET,
         invalid_fields=read.invalid_fields(),
+    )
+
+
+def gap_event(gap: GapNotice, *, environment: str, now: int | None) -> Event:
+    """The event, of severity warning, that tells PulseStream what is missing from the market."""
+    products = ", ".join(gap.products)
+    if gap.kind == "trades":
+        trades, seconds = gap.last - gap.first + 1, None
+        began_at = ended_at = None
+        text = f"{trades} trades of {products} are missing, ids {gap.first} to {gap.last}: {gap.reason}"
+    else:
+        trades, seconds = None, (gap.last - gap.first) / 1e9
+        began_at, ended_at = naive_utc(gap.first), naive_utc(gap.last)
+        text = f"No {gap.channel} of {products} was received for {seconds:.3f} s: {gap.reason}"
+    identity = event_id(gap)
+    subject = shorten(products, TEXT_LENGTH)
+    payload = GapPayload(
+        kind=gap.kind,
+        products=tuple(map(clean, gap.products)),
+        channel=clean(gap.channel),
+        first_trade_id=gap.first if trades else None,
+        last_trade_id=gap.last if trades else None,
+        trades=trades,
+        began_at=began_at,
+        ended_at=ended_at,
+        seconds=seconds,
+        reason=clean(gap.reason),
+    )
+    return Event(
+        event_type="system_event",
+        severity="warning",
+        event_id=identity,
+        title=clean(f"Coinbase Gap: {subject}"),
+        message=clean(shorten(text, MESSAGE_LENGTH)),
+        source=Source(SERVICE, "/gaps", "WEBSOCKET", "v1", clean(shorten(environment, ENVIRONMENT_LENGTH))),
+        context=Context(identity, Tags(clean(subject), "coinbase", clean(gap.channel))),
+        metrics=GapMetrics(0.0, 200),
+        payload=payload,
+        metadata=Metadata(naive_utc(time.time_ns() if now is None else now)),
+        timestamp=naive_utc(gap.frame.received_at),
     )
 
 

@@ -58,6 +58,13 @@ class MatchMetrics(msgspec.Struct, frozen=True, gc=False):
     size: float
 
 
+class GapMetrics(msgspec.Struct, frozen=True, gc=False):
+    """The server demands the two; nothing was measured."""
+
+    response_time_ms: float
+    status_code: int
+
+
 class TickerPayload(msgspec.Struct, frozen=True, gc=False):
     """What a ticker says; `side` is the taker's.
 
@@ -88,6 +95,7 @@ class MatchPayload(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         value: Price times size, in the quote currency.
+        backfilled: True for a trade that was fetched from REST; absent for one that came by the feed.
         raw_match: The match as received, byte for byte, unless `invalid_fields` names it.
         invalid_fields: Wire fields that were replaced, because they were missing or of no use; absent if none were.
     """
@@ -104,7 +112,36 @@ class MatchPayload(msgspec.Struct, frozen=True, gc=False):
     maker_order_id: str | None
     taker_order_id: str | None
     raw_match: Raw
+    backfilled: bool | UnsetType = UNSET
     invalid_fields: tuple[str, ...] | UnsetType = UNSET
+
+
+class GapPayload(msgspec.Struct, frozen=True, gc=False):
+    """What is missing from the market, and stays so.
+
+    Attributes:
+        kind: `trades` or `quotes`.
+        products: Whose.
+        channel: The channel that lost them.
+        first_trade_id: The first missing trade; null for quotes.
+        last_trade_id: The last missing trade; null for quotes.
+        trades: How many trades are missing; null for quotes, which nobody can count.
+        began_at: When the last frame before was received, naive UTC; null for trades.
+        ended_at: When the first frame after was received, naive UTC; null for trades.
+        seconds: How long nothing came; null for trades.
+        reason: Why, in words.
+    """
+
+    kind: str
+    products: tuple[str, ...]
+    channel: str
+    first_trade_id: int | None
+    last_trade_id: int | None
+    trades: int | None
+    began_at: datetime | None
+    ended_at: datetime | None
+    seconds: float | None
+    reason: str
 
 
 class Metadata(msgspec.Struct, frozen=True, gc=False):
@@ -125,8 +162,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     message: str
     source: Source
     context: Context
-    metrics: TickerMetrics | MatchMetrics
-    payload: TickerPayload | MatchPayload
+    metrics: TickerMetrics | MatchMetrics | GapMetrics
+    payload: TickerPayload | MatchPayload | GapPayload
     metadata: Metadata
     timestamp: datetime
 
@@ -137,18 +174,21 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         event_id: Its id.
         title: Its title.
-        price: Its price, in the quote currency.
+        price: Its price, in the quote currency; None for one that has none.
         offset: The journal offset that is done once the event is delivered.
         timestamp: The event time, naive UTC, by which PulseStream finds it.
         body: Its JSON.
+        quote_of: The product that it quotes: a newer quote of the same product says all that this one did. Empty for
+            what nothing can stand for, such as a trade.
     """
 
     event_id: str
     title: str
-    price: float
+    price: float | None
     offset: int
     timestamp: datetime
     body: bytes
+    quote_of: str = ""
 
 
 _ENCODER = msgspec.json.Encoder()
@@ -156,6 +196,13 @@ _ENCODER = msgspec.json.Encoder()
 
 def encode(event: Event, offset: int) -> EncodedEvent:
     """The event as JSON; `offset` is the journal offset that is done once it is delivered."""
+    payload = event.payload
     return EncodedEvent(
-        event.event_id, event.title, event.payload.price, offset, event.timestamp, _ENCODER.encode(event)
+        event.event_id,
+        event.title,
+        None if isinstance(payload, GapPayload) else payload.price,
+        offset,
+        event.timestamp,
+        _ENCODER.encode(event),
+        payload.product_id if isinstance(payload, TickerPayload) else "",
     )

@@ -255,4 +255,5 @@ def _give_up(state: RetryCallState) -> None:
 
 
 def _line(event: EncodedEvent) -> str:
-    return f"{quoted(event.title)[1:-1]} | Price: ${event.price:.2f}"
+    title = quoted(event.title)[1:-1]
+    return title if event.price is None else f"{title} | Price: ${event.price:.2f}"
