@@ -135,11 +135,13 @@ def record_drop(connection: sqlite3.Connection, gap: Gap) -> bool:
     return True
 
 
-def dead_letters(connection: sqlite3.Connection, after: tuple[int, str]) -> list[DeadLetter]:
-    """The next dead letters by offset and event id, a page at most."""
+def dead_letters(connection: sqlite3.Connection, after: int, seen: tuple[int, str] | None) -> list[DeadLetter]:
+    """The next dead letters above `after` by offset and event id, and beyond the last `seen`, a page at most."""
+    offset, event_id = seen or (after + 1, None)
     columns = connection.execute(
-        "SELECT * FROM dead_letters WHERE (frame_offset, event_id) > (?, ?) ORDER BY frame_offset, event_id LIMIT ?",
-        (*after, _PAGE),
+        "SELECT * FROM dead_letters WHERE frame_offset >= ?1 AND (?2 IS NULL OR (frame_offset, event_id) > (?1, ?2)) "
+        "ORDER BY frame_offset, event_id LIMIT ?3",
+        (offset, event_id, _PAGE),
     ).fetchall()
     return [DeadLetter(*row) for row in columns]
 

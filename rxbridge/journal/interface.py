@@ -170,8 +170,8 @@ class Journal(ABC):
         """Durably keep what was refused; one that is already there has its last attempt, count and reason updated."""
 
     @abstractmethod
-    def dead_letters(self) -> Iterator[DeadLetter]:
-        """All dead letters, by offset."""
+    def dead_letters(self, after: int = 0) -> Iterator[DeadLetter]:
+        """All dead letters of offsets above `after`, by offset and event id."""
 
     @abstractmethod
     def gaps(self) -> Iterator[Gap]:

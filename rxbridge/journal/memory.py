@@ -154,11 +154,11 @@ class MemoryJournal(Journal):
                     )
                 self._letters[key] = letter
 
-    def dead_letters(self) -> Iterator[DeadLetter]:
-        """All dead letters, by offset."""
+    def dead_letters(self, after: int = 0) -> Iterator[DeadLetter]:
+        """All dead letters above `after`, by offset and event id."""
         with self._news:
             self._check_open()
-            return iter([self._letters[key] for key in sorted(self._letters)])
+            return iter([self._letters[key] for key in sorted(self._letters) if key[0] > after])
 
     def remove_dead_letters(self, keys: Sequence[tuple[int, str]]) -> None:
         """Forget dead letters; see `Journal.remove_dead_letters`."""

@@ -96,12 +96,14 @@ class Reader:
         """How much there is; nothing is ever pending here."""
         return self._retrying(lambda connection, _: _size(connection))
 
-    def dead_letters(self) -> Iterator[DeadLetter]:
-        """All of them, by offset, a page a transaction."""
-        after = (-1, "")
-        while page := self._retrying(lambda connection, _, after=after: bookkeeping.dead_letters(connection, after)):
+    def dead_letters(self, after: int) -> Iterator[DeadLetter]:
+        """All of them above `after`, by offset and event id, a page a transaction."""
+        seen: tuple[int, str] | None = None
+        while page := self._retrying(
+            lambda connection, _, seen=seen: bookkeeping.dead_letters(connection, after, seen)
+        ):
             yield from page
-            after = (page[-1].offset, page[-1].event_id)
+            seen = (page[-1].offset, page[-1].event_id)
 
     def gaps(self) -> Iterator[Gap]:
         """All of them, oldest first, a page a transaction."""

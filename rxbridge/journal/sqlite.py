@@ -254,9 +254,9 @@ class SqliteJournal(Journal):
         """The note of that name; see `Journal.recall`."""
         return self._reader.recall(name)
 
-    def dead_letters(self) -> Iterator[DeadLetter]:
-        """All dead letters, by offset."""
-        return self._reader.dead_letters()
+    def dead_letters(self, after: int = 0) -> Iterator[DeadLetter]:
+        """All dead letters above `after`, by offset and event id."""
+        return self._reader.dead_letters(after)
 
     def gaps(self) -> Iterator[Gap]:
         """All gaps, oldest first; last those that could only be found, because the role writes nothing."""

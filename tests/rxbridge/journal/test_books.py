@@ -45,6 +45,14 @@ def test_a_removed_letter_is_gone_and_others_stay(journal: Journal) -> None:
     assert [(dead.offset, dead.event_id) for dead in journal.dead_letters()] == [(1, "a")]
 
 
+def test_letters_are_found_from_an_offset_on(journal: Journal) -> None:
+    journal.add_dead_letters([letter(1, "a"), letter(2), letter(2, "a"), *(letter(3, f"{n:04}") for n in range(1200))])
+    assert [(dead.offset, dead.event_id) for dead in journal.dead_letters(1)][:3] == [(2, ""), (2, "a"), (3, "0000")]
+    assert len(list(journal.dead_letters(1))) == 1202
+    assert len(list(journal.dead_letters(2))) == 1200
+    assert list(journal.dead_letters(3)) == []
+
+
 def test_what_was_dropped_is_known_with_the_acknowledgement(journal: Journal) -> None:
     append_all(journal, frames(1, 40))
     journal.acknowledge("pulsestream", 20, [1, 2, 9, 20])
