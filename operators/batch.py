@@ -18,12 +18,12 @@ A = TypeVar("A")
 
 @overload
 def batch(
-    *, count: int, seconds: float, scheduler: SchedulerBase
+    *, count: int | Callable[[], int], seconds: float, scheduler: SchedulerBase
 ) -> Callable[[Observable[A]], Observable[list[A]]]: ...
 @overload
 def batch(
     *,
-    count: int,
+    count: int | Callable[[], int],
     seconds: float,
     bytes: int | None,
     size: Callable[[A], int] | None,
@@ -31,7 +31,7 @@ def batch(
 ) -> Callable[[Observable[A]], Observable[list[A]]]: ...
 def batch(
     *,
-    count: int,
+    count: int | Callable[[], int],
     seconds: float,
     bytes: int | None = None,  # noqa: A002 the word that a user looks for, beside `count` and `seconds`
     size: Callable[[A], int] | None = None,
@@ -71,7 +71,8 @@ def batch(
         ['e']
 
     Args:
-        count: Most items in a batch.
+        count: Most items in a batch; or a function that is asked for it as each batch begins, and may give any number:
+            one below 1 counts as 1. An exception is the stream's error, as one of `size`.
         seconds: Most time between a batch's first item and its closing.
         bytes: Most bytes in a batch, as `size` counts them; needs `size`.
         size: The bytes of an item. An exception is the stream's error, after what is held; its item is not emitted.
@@ -80,7 +81,7 @@ def batch(
     Raises:
         ValueError: A limit is not positive, or only one of `bytes` and `size` is given.
     """
-    if count < 1 or seconds <= 0 or (bytes is not None and bytes < 1):
+    if (not callable(count) and count < 1) or seconds <= 0 or (bytes is not None and bytes < 1):
         raise ValueError(f"limits must be positive: count={count}, seconds={seconds}, bytes={bytes}")
     if (bytes is None) != (size is None):
         raise ValueError("bytes and size go together")
@@ -105,7 +106,7 @@ class _Batching(SerialEmission[A, list[A]]):
         observer: ObserverBase[list[A]],
         scheduler: SchedulerBase,
         *,
-        count: int,
+        count: int | Callable[[], int],
         age: timedelta,
         most_bytes: float,
         size: Callable[[A], int] | None,
@@ -113,6 +114,7 @@ class _Batching(SerialEmission[A, list[A]]):
         super().__init__(observer, scheduler)
         self._scheduler = scheduler
         self._count = count
+        self._most = 0
         self._age = age
         self._most_bytes = most_bytes
         self._size = size
@@ -126,12 +128,14 @@ class _Batching(SerialEmission[A, list[A]]):
 
     def on_next(self, item: A) -> None:
         size = 0
-        if self._size is not None:
-            try:
+        try:
+            if self._size is not None:
                 size = self._size(item)
-            except Exception as error:  # noqa: BLE001 whatever a user's function raises is the stream's error
-                self.finish(error)
-                return
+            if not self._held:
+                self._most = self._count() if callable(self._count) else self._count
+        except Exception as error:  # noqa: BLE001 whatever a user's function raises is the stream's error
+            self.finish(error)
+            return
         with self._lock:
             if not self._accepting:
                 return
@@ -141,7 +145,7 @@ class _Batching(SerialEmission[A, list[A]]):
             self._held_bytes += size
             held = len(self._held)
             set_alarm = False
-            if held >= self._count or self._held_bytes >= self._most_bytes:
+            if held >= self._most or self._held_bytes >= self._most_bytes:
                 self._close()
             elif held == 1:
                 set_alarm = self._open()

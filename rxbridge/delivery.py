@@ -14,6 +14,7 @@ from typing import Protocol
 import reactivex
 from loguru import logger
 from reactivex import Observable
+from reactivex import operators as ops
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from operators import SteadyScheduler, retry_with_backoff
@@ -21,6 +22,7 @@ from rxbridge.errors import EventRejected
 from rxbridge.events import EncodedEvent
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import EventMessage, Frame, GapNotice, Ticker
+from rxbridge.overload import WINDOW_EVENTS, Policy, shed
 from rxbridge.pipeline import batches, events, ids
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
@@ -50,7 +52,8 @@ class Progress:
     """What was read, what is settled, and so what may be acknowledged.
 
     Dead letters are written together with the acknowledgement that they belong to, and before it: a crash in between
-    makes the same letters again from the same frames, under the same keys.
+    makes the same letters again from the same frames, under the same keys. What a policy drops is recorded in the very
+    transaction of the acknowledgement, since another try might choose otherwise.
     """
 
     def __init__(self, journal: Journal, statistics: DeliveryStatistics) -> None:
@@ -58,6 +61,9 @@ class Progress:
         self._statistics = statistics
         self._lock = threading.Lock()
         self._letters: list[DeadLetter] = []
+        self._dropped: list[int] = []
+        self._last_kept = 0
+        self._window_end = 0
         self._read = journal.cursor(CONSUMER)
 
     def restart(self) -> int:
@@ -66,17 +72,18 @@ class Progress:
             # They are made again from the same frames.
             self._statistics.dead -= len(self._letters)
             self._letters.clear()
+            self._dropped.clear()
             self._read = self._journal.cursor(CONSUMER)
-            self._statistics.received = self._statistics.delivered + self._statistics.dead
+            self._statistics.received = self._settled()
             return self._read
 
     def in_hand(self) -> int:
-        """Events that were made and are neither delivered nor dead; too many rather than too few.
+        """Events that were made and are neither delivered nor dead nor dropped; too many rather than too few.
 
         What is settled is counted first: an event that is made and settled in between, such as a malformed frame, must
         not stand for one that is still in hand.
         """
-        settled = self._statistics.delivered + self._statistics.dead
+        settled = self._settled()
         return self._statistics.received - settled
 
     def caught_up(self) -> bool:
@@ -104,10 +111,24 @@ class Progress:
         if crowded:
             self._write_letters()
 
+    def keep(self, window: Sequence[EncodedEvent], kept: Sequence[EncodedEvent], dropped: list[int]) -> None:
+        """Note what of a window goes on to the sink, and what a policy drops; the one before must be settled.
+
+        Args:
+            window: Events that wait, in order, at least one.
+            kept: Those that go on to the sink.
+            dropped: The offsets of the others.
+        """
+        self._dropped = dropped
+        self._last_kept = kept[-1].offset if kept else 0
+        self._window_end = window[-1].offset
+        if not kept:
+            self._acknowledge(self._window_end)
+
     def settled(self, batch: Sequence[EncodedEvent]) -> None:
-        """Acknowledge a batch, each event of which is stored or a dead letter."""
-        self._write_letters()
-        self._journal.acknowledge(CONSUMER, batch[-1].offset)
+        """Acknowledge a batch, or the first part of one, each event of which is stored or a dead letter."""
+        offset = batch[-1].offset
+        self._acknowledge(self._window_end if offset == self._last_kept else offset)
 
     def acknowledge_idle(self) -> None:
         """Acknowledge frames that made no event, such as an hour of heartbeats, when nothing is in hand.
@@ -119,6 +140,17 @@ class Progress:
         if self.in_hand() == 0 and read > self._journal.cursor(CONSUMER):
             self._write_letters()
             self._journal.acknowledge(CONSUMER, read)
+
+    def _acknowledge(self, offset: int) -> None:
+        """Acknowledge what is settled, with what was dropped up to there."""
+        self._write_letters()
+        dropped = [other for other in self._dropped if other <= offset]
+        self._journal.acknowledge(CONSUMER, offset, dropped)
+        self._dropped = self._dropped[len(dropped) :]
+        self._statistics.dropped += len(dropped)
+
+    def _settled(self) -> int:
+        return self._statistics.delivered + self._statistics.dead + self._statistics.dropped
 
     def _write_letters(self) -> None:
         with self._lock:
@@ -142,8 +174,11 @@ class Delivery:
         batch_bytes: Bytes of events in a batch.
         statistics: Where to count.
         verbose: Whether to tell of every message.
+        overload: What is given up while PulseStream is slower than the market.
+        overload_max_age_seconds: How long is too long for the policy `drop_oldest`.
 
     Attributes:
+        overloaded: Set by its owner while PulseStream is slower than the market.
         failure: What ended the delivery for good; else None.
     """
 
@@ -159,7 +194,10 @@ class Delivery:
         batch_bytes: int,
         statistics: DeliveryStatistics,
         verbose: bool = False,
+        overload: Policy = "keep",
+        overload_max_age_seconds: float = 60.0,
     ) -> None:
+        self.overloaded = False
         self.failure: Exception | None = None
         self.statistics = statistics
         self.progress = Progress(journal, statistics)
@@ -168,9 +206,12 @@ class Delivery:
         self._channels = channels
         self._environment = environment
         self._told = _tell if verbose else None
+        self._overload: Policy = overload
+        self._overload_max_age_seconds = overload_max_age_seconds
+        self._batch_count = batch_count
         self._timers = SteadyScheduler()
         self._batches = batches(
-            count=batch_count, seconds=batch_seconds, size_bytes=batch_bytes, scheduler=self._timers
+            count=self._window_events, seconds=batch_seconds, size_bytes=batch_bytes, scheduler=self._timers
         )
         self._finish = threading.Event()
         self._stop = threading.Event()
@@ -223,7 +264,22 @@ class Delivery:
                 told=self._told,
             ),
             self._batches,
+            ops.map(self._shed),
+            ops.filter(bool),
         )
+
+    def _window_events(self) -> int:
+        """How many events a batch takes: under a policy that gives something up, so many that there is a choice."""
+        return WINDOW_EVENTS if self.overloaded and self._overload != "keep" else self._batch_count
+
+    def _shed(self, window: Sequence[EncodedEvent]) -> Sequence[EncodedEvent]:
+        """What of a window is to be delivered."""
+        kept, dropped = window, list[int]()
+        if self.overloaded and self._overload != "keep":
+            oldest = time.time_ns() - int(self._overload_max_age_seconds * 1e9)
+            kept, dropped = shed(self._overload, window, oldest=oldest)
+        self.progress.keep(window, kept, dropped)
+        return kept
 
     def _failed(self, error: Exception) -> None:
         logger.opt(exception=error).error("[FATAL] The delivery has ended: {}", error)

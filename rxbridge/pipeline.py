@@ -71,7 +71,8 @@ def events(
         dead_letter(_letter(message.frame, event_id(message), "map", error))
 
     def encoded(message: EventMessage) -> EncodedEvent:
-        event = encode(to_event(message, environment=environment, now=time.time_ns()), message.frame.offset)
+        frame = message.frame
+        event = encode(to_event(message, environment=environment, now=time.time_ns()), frame.offset, frame.received_at)
         statistics.received += 1
         return event
 
@@ -89,7 +90,7 @@ def events(
 
 
 def batches(
-    *, count: int, seconds: float, size_bytes: int, scheduler: SchedulerBase
+    *, count: int | Callable[[], int], seconds: float, size_bytes: int, scheduler: SchedulerBase
 ) -> Callable[[Observable[EncodedEvent]], Observable[Sequence[EncodedEvent]]]:
     """Events to batches of at most `count` events and `size_bytes`, closed `seconds` after their first event."""
     return batch(count=count, seconds=seconds, bytes=size_bytes, size=_size, scheduler=scheduler)

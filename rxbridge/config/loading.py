@@ -14,7 +14,9 @@ from pydantic_settings import EnvSettingsSource
 
 from rxbridge.config.sections import (
     SECTIONS,
+    BackfillSettings,
     BatchSettings,
+    DeliverySettings,
     EventSettings,
     FeedSettings,
     JournalSettings,
@@ -43,8 +45,10 @@ class Settings:
     """All sections, and the origin of every value by its full name, such as `feed.url`."""
 
     feed: FeedSettings
+    backfill: BackfillSettings
     journal: JournalSettings
     batch: BatchSettings
+    delivery: DeliverySettings
     pulsestream: PulseStreamSettings
     events: EventSettings
     run: RunSettings

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ByteSize, Field, SecretStr, field_validator, model_validator
+from pydantic import AwareDatetime, ByteSize, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rxbridge.errors import ConfigError
@@ -79,6 +79,32 @@ class FeedSettings(Section):
         return value
 
 
+class BackfillSettings(Section):
+    """How trades that the feed did not bring are fetched from Coinbase's REST API."""
+
+    model_config = SettingsConfigDict(env_prefix="RXBRIDGE_BACKFILL_")
+    table = "backfill"
+
+    enabled: bool = Field(default=True, description="whether missing trades are looked for and fetched")
+    url: str | None = Field(None, description="address of the REST API; by default that which belongs to feed.url")
+    since: AwareDatetime | None = Field(
+        None, description="an empty journal begins with the trades since then, such as 2026-01-31T08:00:00Z"
+    )
+    max_trades: int = Field(1_000_000, ge=1, description="most trades fetched for one hole; what is older is a gap")
+    max_age_seconds: Seconds = Field(7 * 86400, description="older trades are not fetched but a gap")
+    requests_per_second: Annotated[float, Field(gt=0, le=10)] = Field(
+        8, description="most requests in a second; Coinbase takes 10"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def web_address(cls, value: str | None) -> str | None:
+        """`http://` or `https://`."""
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value
+
+
 class JournalSettings(Section):
     """Where frames wait, and how much of the disk they may take."""
 
@@ -104,6 +130,25 @@ class BatchSettings(Section):
     count: int = Field(100, ge=1, le=1000, description="events in a batch")
     seconds: Seconds = Field(0.25, description="time after its first event")
     bytes: ByteSize = Field(ByteSize(1_000_000), gt=0, description="size of its events")
+    target_seconds: Seconds = Field(2, description="a request that takes longer is followed by smaller ones")
+
+
+class DeliverySettings(Section):
+    """What is done about a PulseStream that lies, or that is slower than the market."""
+
+    model_config = SettingsConfigDict(env_prefix="RXBRIDGE_DELIVERY_")
+    table = "delivery"
+
+    confirm: Literal["none", "sample", "all"] = Field(
+        "sample", description="which delivered events are proven to be stored, and sent again where they are not"
+    )
+    confirm_after_seconds: Seconds = Field(5, description="how long after their delivery they are looked for")
+    overload: Literal["keep", "conflate", "drop_oldest"] = Field(
+        "keep",
+        description="when PulseStream is slower than the market: keep lets the journal grow, conflate gives up all "
+        "but the newest ticker of a product, drop_oldest whatever waited too long",
+    )
+    overload_max_age_seconds: Seconds = Field(60, description="how long is too long for drop_oldest")
 
 
 class PulseStreamSettings(Section):
@@ -120,6 +165,9 @@ class PulseStreamSettings(Section):
     wait_after_timeout_seconds: Seconds = Field(
         30,
         description="pause before a batch whose answer never came is sent again: the server may still work on it",
+    )
+    events_per_minute: int | None = Field(
+        None, ge=1, description="the tenant's rate limit; by default it is learnt from refusals"
     )
     ca_file: Path | None = Field(None, description="certificates to trust besides the system's")
 
@@ -194,8 +242,10 @@ class LogSettings(Section):
 
 SECTIONS: tuple[type[Section], ...] = (
     FeedSettings,
+    BackfillSettings,
     JournalSettings,
     BatchSettings,
+    DeliverySettings,
     PulseStreamSettings,
     EventSettings,
     RunSettings,

@@ -180,6 +180,7 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
         body: Its JSON.
         quote_of: The product that it quotes: a newer quote of the same product says all that this one did. Empty for
             what nothing can stand for, such as a trade.
+        received_at: When its frame was received: nanoseconds since the Unix epoch.
     """
 
     event_id: str
@@ -189,13 +190,20 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     timestamp: datetime
     body: bytes
     quote_of: str = ""
+    received_at: int = 0
 
 
 _ENCODER = msgspec.json.Encoder()
 
 
-def encode(event: Event, offset: int) -> EncodedEvent:
-    """The event as JSON; `offset` is the journal offset that is done once it is delivered."""
+def encode(event: Event, offset: int, received_at: int = 0) -> EncodedEvent:
+    """The event as JSON.
+
+    Args:
+        event: The event.
+        offset: The journal offset that is done once it is delivered.
+        received_at: When its frame was received: nanoseconds since the Unix epoch.
+    """
     payload = event.payload
     return EncodedEvent(
         event.event_id,
@@ -205,4 +213,5 @@ def encode(event: Event, offset: int) -> EncodedEvent:
         event.timestamp,
         _ENCODER.encode(event),
         payload.product_id if isinstance(payload, TickerPayload) else "",
+        received_at,
     )

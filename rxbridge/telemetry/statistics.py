@@ -41,6 +41,7 @@ class DeliveryStatistics:
         delivered: Stored by PulseStream, or found stored there already.
         already_stored: Those among the delivered that PulseStream had already.
         dead: Refused for good; they are in the dead letters.
+        dropped: Given up by the overload policy.
         requests: Requests sent.
         failed_requests: Requests after which something had to be tried again.
         throttled: Answers that said the rate limit was reached.
@@ -54,10 +55,40 @@ class DeliveryStatistics:
     delivered: int = 0
     already_stored: int = 0
     dead: int = 0
+    dropped: int = 0
     requests: int = 0
     failed_requests: int = 0
     throttled: int = 0
     last_delivery_at: int = 0
+
+
+@dataclass(slots=True)
+class ConfirmationStatistics:
+    """What was proven of the deliveries. Events, unless the name says otherwise.
+
+    Attributes:
+        confirmed: Proven to be stored: PulseStream was given them once more, and had them.
+        vouched: Not looked at one by one, but between others that are proven.
+        missing: Of those that PulseStream had confirmed, found not to be stored, and sent again.
+        resent: How often those were sent in all: one that is lost again is sent again.
+        refused: Of the missing, refused for good when they were sent again; they are in the dead letters.
+        unproven: Of the missing, those that are not proven yet.
+        requests: Requests sent.
+        failed_requests: Requests after which something had to be tried again.
+        throttled: Answers that said the rate limit was reached.
+        behind_frames: Frames that are acknowledged as delivered, and whose events are not proven yet.
+    """
+
+    confirmed: int = 0
+    vouched: int = 0
+    missing: int = 0
+    resent: int = 0
+    refused: int = 0
+    unproven: int = 0
+    requests: int = 0
+    failed_requests: int = 0
+    throttled: int = 0
+    behind_frames: int = 0
 
 
 @dataclass(frozen=True, slots=True)

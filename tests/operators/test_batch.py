@@ -412,3 +412,29 @@ def test_emits_every_item_once_in_order_and_in_time(
     assert source.subscriptions == [subscribe(200, end.time)]
     assert clock.most_pending <= 1
     assert clock.last_ring <= end.time
+
+
+def test_the_count_may_be_a_function_that_is_asked_as_each_batch_begins() -> None:
+    scheduler = TestScheduler()
+    sizes = iter([2, 0, 3])
+    source = scheduler.create_hot_observable(*[on_next(210 + 10 * n, n) for n in range(6)], on_completed(290))
+
+    results = scheduler.start(lambda: source.pipe(batch(count=lambda: next(sizes), seconds=100, scheduler=scheduler)))
+
+    assert [message.value.value for message in results.messages[:-1]] == [[0, 1], [2], [3, 4, 5]]
+
+
+def test_a_count_that_raises_ends_the_stream_after_what_is_held() -> None:
+    scheduler = TestScheduler()
+    answers = iter([2])
+
+    def count() -> int:
+        for answer in answers:
+            return answer
+        raise RuntimeError("no more")
+
+    source = scheduler.create_hot_observable(*[on_next(210 + 10 * n, n) for n in range(6)])
+
+    results = scheduler.start(lambda: source.pipe(batch(count=count, seconds=100, scheduler=scheduler)))
+
+    assert [message.value.kind for message in results.messages] == ["N", "E"]

@@ -29,13 +29,22 @@ def test_arguments_go_over_environment_over_file_over_defaults(tmp_path: Path) -
 
 
 def test_every_setting_can_be_set_from_the_environment() -> None:
-    samples = {"url": "ws://host", "channels": "ticker", "role": "feed", "overflow": "block", "synchronous": "full"}
+    samples = {
+        "feed.url": "ws://host",
+        "feed.channels": "ticker",
+        "backfill.url": "http://host",
+        "backfill.since": "2026-01-31T08:00:00Z",
+        "journal.overflow": "block",
+        "journal.synchronous": "full",
+        "delivery.confirm": "all",
+        "delivery.overload": "conflate",
+        "run.role": "feed",
+        "log.format": "json",
+    }
     for section in SECTIONS:
         for field, information in section.model_fields.items():
-            default = information.default
-            sample = samples.get(field) or {bool: "true", float: "7", int: "7"}.get(type(default), "7")
-            if field == "format":
-                sample = "json"
+            flag = type(information.default) is bool
+            sample = samples.get(f"{section.table}.{field}", "true" if flag else "7")
             settings = load(Path("/dev/null"), {}, {environment_name(section, field): sample})
             assert settings.origins[f"{section.table}.{field}"].kind == "environment"
 
