@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from rxbridge.messages import Frame
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 HEARTBEAT = b'{"type":"heartbeat","product_id":"BTC-USD"}'
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
 TORN = b'{"type":"match'
 
 
@@ -278,3 +280,73 @@ def test_a_sink_that_gives_up_is_an_end_that_its_owner_sees() -> None:
 
     assert half.delivery.ended
     half.delivery.drain(10)
+
+
+def ticker(trade: int, product: str = "BTC-USD") -> bytes:
+    return json.dumps({"type": "ticker", "trade_id": trade, "product_id": product, "price": "1"}).encode()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(["A-B", "C-D"])), max_size=60))
+def test_conflation_delivers_every_trade_and_accounts_for_every_ticker(kinds: list[tuple[bool, str]]) -> None:
+    half = Half(overload="conflate")
+    half.delivery.overloaded = True
+    contents = [
+        match(number) if is_trade else ticker(number, product) for number, (is_trade, product) in enumerate(kinds, 1)
+    ]
+    half.append(*contents)
+    half.delivery.start()
+
+    assert half.delivery.drain(10)
+
+    counts = half.statistics
+    trades = [f"coinbase-BTC-USD-match-{number}" for number, (is_trade, _) in enumerate(kinds, 1) if is_trade]
+    dropped = list(half.journal.dropped())
+    assert [event for event in half.delivered() if "match" in event] == trades
+    assert counts.dropped == len(dropped)
+    assert counts.received == counts.delivered + counts.dropped == len(contents)
+    assert all(b"ticker" in contents[offset - 1] for offset in dropped)
+    assert half.journal.cursor(CONSUMER) == len(contents)
+    for product in {product for is_trade, product in kinds if not is_trade}:
+        newest = max(number for number, kind in enumerate(kinds, 1) if kind == (False, product))
+        assert f"coinbase-{product}-{newest}" in half.delivered()
+
+
+def test_a_window_that_is_dropped_whole_is_acknowledged_all_the_same() -> None:
+    half = Half(overload="drop_oldest", overload_max_age_seconds=1e-9)
+    half.delivery.overloaded = True
+    half.append(*map(match, range(1, 6)))
+    half.delivery.start()
+
+    assert half.delivery.drain(10)
+
+    assert half.delivered() == []
+    assert list(half.journal.dropped()) == [1, 2, 3, 4, 5]
+    assert half.journal.cursor(CONSUMER) == 5
+    assert (half.statistics.received, half.statistics.dropped) == (5, 5)
+
+
+def test_without_overload_no_policy_gives_anything_up() -> None:
+    half = Half(overload="conflate")
+    half.append(*map(ticker, range(1, 20)))
+    half.delivery.start()
+
+    assert half.delivery.drain(10)
+
+    assert len(half.delivered()) == 19
+    assert half.statistics.dropped == 0
+
+
+def test_the_first_part_of_a_window_is_acknowledged_with_what_was_dropped_up_to_there() -> None:
+    half = Half()
+    half.append(*map(match, range(1, 8)))
+    events = [EncodedEvent(str(offset), "", 1.0, offset, EPOCH, b"") for offset in range(1, 8)]
+    kept = [events[1], events[3], events[5]]
+
+    half.delivery.progress.keep(events, kept, [1, 3, 5, 7])
+    half.delivery.progress.settled(kept[:2])
+    assert (half.journal.cursor(CONSUMER), list(half.journal.dropped())) == (4, [1, 3])
+    half.delivery.progress.settled(kept[2:])
+
+    assert (half.journal.cursor(CONSUMER), list(half.journal.dropped())) == (7, [1, 3, 5, 7])
+    assert half.statistics.dropped == 4
