@@ -19,15 +19,10 @@ from typing import Self
 
 from loguru import logger
 
-from rxbridge import coinbase
-from rxbridge.config import PulseStreamSettings, Settings
+from rxbridge import assembly
+from rxbridge.config import Settings
 from rxbridge.delivery import CONSUMER, Delivery, Progress, refused
 from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
-from rxbridge.feed import Feed
-from rxbridge.journal import Journal
-from rxbridge.journal.memory import MemoryJournal
-from rxbridge.journal.sqlite import SqliteJournal
-from rxbridge.pipeline import count_events
 from rxbridge.pulsestream import DryRunSink, PulseStreamClient, PulseStreamSink
 from rxbridge.telemetry.statistics import DeliveryStatistics, FeedStatistics, Statistics
 
@@ -63,12 +58,12 @@ class Bridge:
         self._started_at = time.time_ns()
         self._client = self._make_client()
         try:
-            self._journal = self._make_journal()
+            self._journal = assembly.journal(settings)
         except BaseException:
             self._close_client()
             raise
         role = settings.run.role
-        self._feed = self._make_feed() if role in ("both", "feed") else None
+        self._feed = assembly.feed(settings, self._journal, self._feed_statistics) if role in ("both", "feed") else None
         self._delivery = self._make_delivery() if role in ("both", "deliver") else None
 
     def __enter__(self) -> Self:
@@ -182,12 +177,12 @@ class Bridge:
         if self._settings.run.role == "feed" or self._settings.run.dry_run:
             return None
         self._check_key()
-        return pulsestream_client(self._settings.pulsestream)
+        return assembly.pulsestream_client(self._settings.pulsestream)
 
     def _check_key(self) -> None:
         patient = self._settings.pulsestream
         hasty = patient.model_copy(update={"read_timeout_seconds": min(_CHECK_SECONDS, patient.read_timeout_seconds)})
-        with closing(pulsestream_client(hasty)) as client:
+        with closing(assembly.pulsestream_client(hasty)) as client:
             for attempt in range(1, _KEY_TRIES + 1):
                 try:
                     client.check()
@@ -204,40 +199,6 @@ class Bridge:
     def _close_client(self) -> None:
         if self._client is not None:
             self._client.close()
-
-    def _make_journal(self) -> Journal:
-        run, journal = self._settings.run, self._settings.journal
-        channels = self._settings.feed.channels
-        if run.dry_run:
-            # A dry run must leave the real journal as it is: it acknowledges what it only printed.
-            return MemoryJournal(max_bytes=journal.max_bytes, overflow="block")
-        return SqliteJournal(
-            journal.path,
-            role=run.role,
-            max_bytes=journal.max_bytes,
-            overflow=journal.overflow,
-            keep_bytes=journal.keep_bytes,
-            keep_seconds=journal.keep_seconds,
-            synchronous=journal.synchronous,
-            count_events=lambda frame: count_events(frame, channels),
-            problem=lambda error: logger.error("[JOURNAL] {}", error),
-        )
-
-    def _make_feed(self) -> Feed:
-        feed = self._settings.feed
-        frames = coinbase.frames(
-            feed.products,
-            feed.channels,
-            url=feed.url,
-            stall_seconds=feed.stall_seconds,
-            connect_timeout_seconds=feed.connect_timeout_seconds,
-            max_frame_bytes=feed.max_frame_bytes,
-            backoff_minimum_seconds=feed.backoff_minimum_seconds,
-            backoff_maximum_seconds=feed.backoff_maximum_seconds,
-            ca_file=str(feed.ca_file) if feed.ca_file else None,
-            statistics=self._feed_statistics,
-        )
-        return Feed(frames, self._journal)
 
     def _make_delivery(self) -> Delivery:
         return Delivery(
@@ -263,18 +224,3 @@ class Bridge:
             wait_after_timeout_seconds=self._settings.pulsestream.wait_after_timeout_seconds,
             statistics=self._delivery_statistics,
         )
-
-
-def pulsestream_client(settings: PulseStreamSettings) -> PulseStreamClient:
-    """A client as the settings describe it.
-
-    Raises:
-        ConfigError: No key, or one that cannot be sent.
-    """
-    return PulseStreamClient(
-        settings.url,
-        settings.secret(),
-        connect_timeout_seconds=settings.connect_timeout_seconds,
-        read_timeout_seconds=settings.read_timeout_seconds,
-        ca_file=str(settings.ca_file) if settings.ca_file else None,
-    )

@@ -14,7 +14,7 @@ import typer
 from loguru import logger
 
 from rxbridge import coinbase
-from rxbridge.bridge import pulsestream_client
+from rxbridge.assembly import pulsestream_client
 from rxbridge.cli.application import exit_code
 from rxbridge.coinbase.exchange import decode
 from rxbridge.config import Settings, load

@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from rxbridge.assembly import pulsestream_client
 from rxbridge.audit import Audit, audit
-from rxbridge.bridge import pulsestream_client
 from rxbridge.config import Settings, load
 from rxbridge.errors import ConfigError
 from rxbridge.journal.sqlite import SqliteJournal

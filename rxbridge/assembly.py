@@ -1,0 +1,72 @@
+"""The parts of a bridge, each made as the settings describe it."""
+
+from __future__ import annotations
+
+from loguru import logger
+
+from rxbridge import coinbase
+from rxbridge.config import PulseStreamSettings, Settings
+from rxbridge.feed import Feed
+from rxbridge.journal import Journal
+from rxbridge.journal.memory import MemoryJournal
+from rxbridge.journal.sqlite import SqliteJournal
+from rxbridge.pipeline import count_events
+from rxbridge.pulsestream import PulseStreamClient
+from rxbridge.telemetry.statistics import FeedStatistics
+
+
+def pulsestream_client(settings: PulseStreamSettings) -> PulseStreamClient:
+    """A client of PulseStream.
+
+    Raises:
+        ConfigError: No key, or one that cannot be sent.
+    """
+    return PulseStreamClient(
+        settings.url,
+        settings.secret(),
+        connect_timeout_seconds=settings.connect_timeout_seconds,
+        read_timeout_seconds=settings.read_timeout_seconds,
+        ca_file=str(settings.ca_file) if settings.ca_file else None,
+    )
+
+
+def journal(settings: Settings) -> Journal:
+    """The journal, in this process's role.
+
+    Raises:
+        JournalError: It cannot be opened.
+    """
+    run, options = settings.run, settings.journal
+    channels = settings.feed.channels
+    if run.dry_run:
+        # A dry run must leave the real journal as it is: it acknowledges what it only printed.
+        return MemoryJournal(max_bytes=options.max_bytes, overflow="block")
+    return SqliteJournal(
+        options.path,
+        role=run.role,
+        max_bytes=options.max_bytes,
+        overflow=options.overflow,
+        keep_bytes=options.keep_bytes,
+        keep_seconds=options.keep_seconds,
+        synchronous=options.synchronous,
+        count_events=lambda frame: count_events(frame, channels),
+        problem=lambda error: logger.error("[JOURNAL] {}", error),
+    )
+
+
+def feed(settings: Settings, journal: Journal, statistics: FeedStatistics) -> Feed:
+    """The feed half."""
+    options = settings.feed
+    frames = coinbase.frames(
+        options.products,
+        options.channels,
+        url=options.url,
+        stall_seconds=options.stall_seconds,
+        connect_timeout_seconds=options.connect_timeout_seconds,
+        max_frame_bytes=options.max_frame_bytes,
+        backoff_minimum_seconds=options.backoff_minimum_seconds,
+        backoff_maximum_seconds=options.backoff_maximum_seconds,
+        ca_file=str(options.ca_file) if options.ca_file else None,
+        statistics=statistics,
+    )
+    return Feed(frames, journal)
