@@ -23,6 +23,7 @@ from rxbridge import assembly
 from rxbridge.config import Settings
 from rxbridge.delivery import CONSUMER, Delivery, Progress, refused
 from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
+from rxbridge.overload import Load, OverloadMonitor
 from rxbridge.pulsestream import DryRunSink, PulseStreamClient, PulseStreamSink
 from rxbridge.telemetry.statistics import DeliveryStatistics, FeedStatistics, Statistics
 
@@ -55,7 +56,9 @@ class Bridge:
         self._stopping = threading.Event() if stop is None else stop
         self._feed_statistics = FeedStatistics()
         self._delivery_statistics = DeliveryStatistics()
-        self._started_at = time.time_ns()
+        self._overload = OverloadMonitor(settings.delivery.overload)
+        self._activity = (0, 0)
+        self._active_at = time.monotonic()
         self._client = self._make_client()
         try:
             self._journal = assembly.journal(settings)
@@ -94,22 +97,22 @@ class Bridge:
             SubscriptionRejected: Coinbase takes none of the products.
         """
         told_at = 0.0
-        halves = [half for half in (self._feed, self._delivery) if half is not None]
+        parts = [part for part in (self._feed, self._delivery) if part is not None]
         while not self._stopping.wait(_TICK_SECONDS):
             if self._delivery is not None:
                 self._acknowledge_idle(self._delivery)
-            for half in halves:
-                if half.ended:
-                    # A process that lives with a half that is dead would look well and do nothing.
-                    if half.failure is not None:
-                        raise half.failure
+            for part in parts:
+                if part.ended:
+                    # A process that lives with a part that is dead would look well and do nothing.
+                    if part.failure is not None:
+                        raise part.failure
                     return
             if self._idle():
                 logger.info("[IDLE] No frame for {:g} s and everything delivered", self._settings.run.exit_when_idle)
                 return
-            if each_second is not None and time.monotonic() - told_at >= 1:
+            if time.monotonic() - told_at >= 1:
                 told_at = time.monotonic()
-                self._tell(each_second)
+                self._look(each_second)
 
     def drain(self) -> bool:
         """Stop the feed, deliver what is in hand, close everything; within `run.shutdown_seconds`.
@@ -143,28 +146,52 @@ class Bridge:
             feed=replace(self._feed_statistics, rejected_products=dict(self._feed_statistics.rejected_products)),
             delivery=replace(self._delivery_statistics),
             journal_bytes=size.bytes,
+            arrived_frames=size.last_offset + size.pending_frames,
             waiting_frames=size.last_offset - max(cursor, size.first_offset - 1) + size.pending_frames,
             dropped_frames=sum(gap.frames for gap in self._journal.gaps() if gap.kind == "dropped"),
             oldest_waiting_seconds=max(age, 0.0),
+            market_gaps=sum(1 for _ in self._journal.market_gaps()),
+            overloaded=self._overload.overloaded,
         )
 
     def _idle(self) -> bool:
         limit = self._settings.run.exit_when_idle
         if limit is None:
             return False
-        # Whatever happened last: a frame, a delivery, or the start.
-        last = max(self._feed_statistics.last_frame_at, self._delivery_statistics.last_delivery_at, self._started_at)
-        if time.time_ns() - last < limit * 1e9:
+        # Whatever happened last: a frame, a delivery, or the start. A step of the wall clock is no silence.
+        activity = (self._feed_statistics.frames, self._delivery_statistics.delivered)
+        if activity != self._activity:
+            self._activity, self._active_at = activity, time.monotonic()
+        if time.monotonic() - self._active_at < limit:
             return False
         return self._journal.flush(0) and (self._delivery is None or self._delivery.progress.caught_up())
 
-    def _tell(self, each_second: Callable[[Statistics], None]) -> None:
+    def _look(self, each_second: Callable[[Statistics], None] | None) -> None:
+        """See how things are, do something about an overload, and show it."""
         try:
             statistics = self.statistics()
         except JournalError as error:
             logger.warning("[JOURNAL] Cannot be read now: {}", error)
-        else:
+            return
+        if self._delivery is not None:
+            if told := self._overload.observe(self._load(statistics)):
+                logger.warning("[OVERLOAD] {}", told)
+            self._delivery.overloaded = self._overload.overloaded
+        if each_second is not None:
             each_second(statistics)
+
+    def _load(self, statistics: Statistics) -> Load:
+        return Load(
+            at=time.monotonic(),
+            arrived=statistics.arrived_frames,
+            settled=statistics.arrived_frames - statistics.waiting_frames,
+            delivered=statistics.delivery.delivered,
+            throttled=statistics.delivery.throttled,
+            dropped=statistics.delivery.dropped,
+            oldest_seconds=statistics.oldest_waiting_seconds,
+            journal_bytes=statistics.journal_bytes,
+            journal_limit=self._settings.journal.max_bytes,
+        )
 
     def _acknowledge_idle(self, delivery: Delivery) -> None:
         try:
@@ -211,6 +238,8 @@ class Bridge:
             batch_bytes=self._settings.batch.bytes,
             statistics=self._delivery_statistics,
             verbose=self._settings.log.verbose,
+            overload=self._settings.delivery.overload,
+            overload_max_age_seconds=self._settings.delivery.overload_max_age_seconds,
         )
 
     def _make_sink(self, progress: Progress) -> PulseStreamSink | DryRunSink:

@@ -59,12 +59,17 @@ def summary(statistics: Statistics) -> str:
         f"{delivery.received:,} received",
         f"{delivery.delivered:,} delivered",
         f"{statistics.waiting_frames:,} frames waiting",
+        f"oldest {statistics.oldest_waiting_seconds:,.0f} s",
     ]
-    if statistics.oldest_waiting_seconds >= 1:
-        parts.append(f"oldest {statistics.oldest_waiting_seconds:,.0f} s")
-    for name, count in (("dead", delivery.dead), ("dropped", statistics.dropped_frames)):
-        if count:
-            parts.append(f"{count:,} {name}")
+    counts = {
+        "dead": delivery.dead,
+        "dropped": delivery.dropped,
+        "frames dropped by the full journal": statistics.dropped_frames,
+        "gaps": statistics.market_gaps,
+    }
+    parts += [f"{count:,} {name}" for name, count in counts.items() if count]
+    if statistics.overloaded:
+        parts.append("PulseStream too slow")
     if feed.disconnections:
         parts.append(f"{feed.disconnections:,} disconnects")
     return " · ".join(parts)

@@ -93,11 +93,26 @@ class ConfirmationStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """All counters at one moment. `waiting_frames` are in the journal and not yet acknowledged."""
+    """All counters at one moment.
+
+    Attributes:
+        feed: Of the feed half.
+        delivery: Of the delivery half.
+        journal_bytes: What the journal holds.
+        arrived_frames: Frames that it has ever taken, from any process.
+        waiting_frames: Those that are not acknowledged yet.
+        dropped_frames: Those that it gave up when it was full.
+        oldest_waiting_seconds: How long the oldest of the waiting frames has waited.
+        market_gaps: What is known to be missing from the market.
+        overloaded: Whether PulseStream is slower than the market.
+    """
 
     feed: FeedStatistics
     delivery: DeliveryStatistics
     journal_bytes: int
+    arrived_frames: int
     waiting_frames: int
     dropped_frames: int
     oldest_waiting_seconds: float
+    market_gaps: int
+    overloaded: bool

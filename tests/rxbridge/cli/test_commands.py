@@ -155,7 +155,8 @@ def test_off_a_terminal_there_is_no_status_line() -> None:
     [
         (DeliveryStatistics(received=5, delivered=4), 0, 0.2, "5 received · 4 delivered · 1 frames waiting"),
         (DeliveryStatistics(dead=2), 0, 61.0, "oldest 61 s · 2 dead"),
-        (DeliveryStatistics(), 1_000, 0.0, "1,000 dropped"),
+        (DeliveryStatistics(dropped=3), 0, 0.0, "oldest 0 s · 3 dropped · 7 gaps · PulseStream too slow"),
+        (DeliveryStatistics(), 1_000, 0.0, "1,000 frames dropped by the full journal"),
     ],
 )
 def test_the_summary_says_what_matters(delivery: DeliveryStatistics, dropped: int, oldest: float, told: str) -> None:
@@ -163,9 +164,12 @@ def test_the_summary_says_what_matters(delivery: DeliveryStatistics, dropped: in
         feed=FeedStatistics(),
         delivery=delivery,
         journal_bytes=0,
+        arrived_frames=1,
         waiting_frames=1,
         dropped_frames=dropped,
         oldest_waiting_seconds=oldest,
+        market_gaps=7,
+        overloaded=True,
     )
 
     assert told in summary(statistics)
