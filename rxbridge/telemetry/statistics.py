@@ -73,10 +73,8 @@ class ConfirmationStatistics:
         resent: How often those were sent in all: one that is lost again is sent again.
         refused: Of the missing, refused for good when they were sent again; they are in the dead letters.
         unproven: Of the missing, those that are not proven yet.
-        requests: Requests sent.
-        failed_requests: Requests after which something had to be tried again.
-        throttled: Answers that said the rate limit was reached.
         behind_frames: Frames that are acknowledged as delivered, and whose events are not proven yet.
+        posts: Counts its requests; of the rest of it, nothing is told here.
     """
 
     confirmed: int = 0
@@ -85,10 +83,8 @@ class ConfirmationStatistics:
     resent: int = 0
     refused: int = 0
     unproven: int = 0
-    requests: int = 0
-    failed_requests: int = 0
-    throttled: int = 0
     behind_frames: int = 0
+    posts: DeliveryStatistics = field(default_factory=DeliveryStatistics)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,61 @@
+"""The journal's note of how the confirmation was left."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from rxbridge.journal import Journal
+
+CONSUMER = "confirmation"
+"""The name under which the confirmation acknowledges."""
+
+Mode: TypeAlias = Literal["sample", "all"]
+
+_NAME = "confirmation"
+
+
+class Note(msgspec.Struct, frozen=True):
+    """How it was left.
+
+    Attributes:
+        mode: `none` where it is switched off.
+        busy: Whether a request may have been under way at the end.
+    """
+
+    mode: Literal["none", "sample", "all"] = "none"
+    busy: bool = False
+
+
+_decoder = msgspec.json.Decoder(Note)
+
+
+def write_note(journal: Journal, note: Note) -> None:
+    """Durably keep it.
+
+    Raises:
+        JournalError: The journal cannot be written.
+    """
+    journal.remember(_NAME, msgspec.json.encode(note))
+
+
+def read_note(journal: Journal) -> Note:
+    """The note; that of a confirmation which is switched off where there is none."""
+    note = journal.recall(_NAME)
+    return Note() if note is None else _decoder.decode(note)
+
+
+def switch_off(journal: Journal) -> None:
+    """Note that nothing is to be confirmed: the journal keeps nothing for it any more.
+
+    Raises:
+        JournalError: The journal cannot be written.
+    """
+    write_note(journal, Note())
+    journal.forget(CONSUMER)
+
+
+def confirmed_up_to(journal: Journal) -> int | None:
+    """The offset above which the confirmation is still to look; None if it is switched off."""
+    return None if read_note(journal).mode == "none" else journal.cursor(CONSUMER)

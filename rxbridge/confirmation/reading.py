@@ -1,0 +1,94 @@
+"""The journal read once more: its events, made by the very pipeline that delivers, and which of them need no proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import takewhile
+
+from reactivex import Subject
+
+from rxbridge.confirmation.purged import purged_offsets
+from rxbridge.events import EncodedEvent
+from rxbridge.journal import DeadLetter, Journal
+from rxbridge.messages import EventMessage, Frame
+from rxbridge.pipeline import events
+from rxbridge.telemetry.statistics import DeliveryStatistics
+
+
+class EventMaker:
+    """Makes the events of one frame after the other: a call, where the pipeline is a stream.
+
+    Args:
+        channels: Whose messages become events.
+        environment: `source.environment` of every event.
+        dead_letter: Is given what fails; by default it is passed over.
+        statistics: Where to count.
+        seen: Ids of events that were made before, oldest first; they are not made again.
+        told: Is told of every message that is about to become an event.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: Collection[str],
+        environment: str,
+        dead_letter: Callable[[DeadLetter], None] | None = None,
+        statistics: DeliveryStatistics | None = None,
+        seen: Iterable[str] = (),
+        told: Callable[[EventMessage], None] | None = None,
+    ) -> None:
+        self._frames = Subject[Frame]()
+        self._made: list[EncodedEvent] = []
+        self._failures: list[Exception] = []
+        chain = events(
+            channels=channels,
+            environment=environment,
+            statistics=DeliveryStatistics() if statistics is None else statistics,
+            dead_letter=_pass_over if dead_letter is None else dead_letter,
+            seen=seen,
+            told=told,
+        )
+        self._frames.pipe(chain).subscribe(self._made.append, self._failures.append)
+
+    def __call__(self, frame: Frame) -> list[EncodedEvent]:
+        """The events of this frame that no frame before has made: one at most, as things are.
+
+        Raises:
+            Exception: The pipeline has a defect; what a frame can be guilty of goes to the dead letters.
+        """
+        self._frames.on_next(frame)
+        if self._failures:
+            raise self._failures[0]
+        made = self._made.copy()
+        self._made.clear()
+        return made
+
+
+def read_frames(journal: Journal, after: int, until: int) -> Iterator[Frame]:
+    """The frames above `after` up to `until`, as far as they are kept and can be read.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    while after < until and (frames := journal.read(after)):
+        for frame in frames:
+            if frame.offset > until:
+                return
+            yield frame
+        after = frames[-1].offset
+
+
+def without_proof(journal: Journal, after: int, until: int) -> set[int]:
+    """The offsets above `after` up to `until` whose events nobody promised: dead letters, and what was given up.
+
+    They are read in the order in which a purge writes them, lest it hide a letter in between.
+    """
+    letters = takewhile(lambda letter: letter.offset <= until, journal.dead_letters(after))
+    offsets = {letter.offset for letter in letters}
+    offsets.update(takewhile(lambda offset: offset <= until, journal.dropped(after)))
+    offsets.update(offset for offset in purged_offsets(journal) if after < offset <= until)
+    return offsets
+
+
+def _pass_over(letter: DeadLetter) -> None:
+    """It was recorded when its frame was delivered."""

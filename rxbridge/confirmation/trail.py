@@ -1,0 +1,156 @@
+"""The work of the confirmation: from its cursor on, a stretch of the journal at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from loguru import logger
+
+from rxbridge.confirmation.note import CONSUMER, Mode
+from rxbridge.confirmation.proving import Posted, Prover
+from rxbridge.confirmation.reading import EventMaker, read_frames, without_proof
+from rxbridge.confirmation.resent import Resent
+from rxbridge.confirmation.ripening import Ripening
+from rxbridge.delivery import CONSUMER as DELIVERY
+from rxbridge.delivery import WARM_UP_FRAMES
+from rxbridge.events import EncodedEvent
+from rxbridge.journal import Journal
+from rxbridge.pipeline import ids
+from rxbridge.telemetry.statistics import ConfirmationStatistics
+
+SAMPLE = 20
+"""Of so many events in a row, one is looked for by the mode `sample`."""
+
+STRETCH_EVENTS = 1_000
+"""Events that are looked for before the cursor moves on."""
+
+_STRETCH_BYTES = 8 * 2**20
+_STRETCH_FRAMES = 10_000
+
+
+class Trail:
+    """What is in hand between the confirmation's cursor and the delivery's. Made anew, it finds the same again.
+
+    Args:
+        journal: Where the frames are.
+        prover: Posts events once more.
+        mode: `sample` or `all`; see `Confirmation`.
+        channels: Whose messages become events.
+        environment: `source.environment` of events that are sent again.
+        after_seconds: How long after its acknowledgement, or after it was sent again, an event is looked for.
+        first_seconds: How long it takes for what was acknowledged before.
+        statistics: Where to count.
+        clock: Seconds that only rise.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        prover: Prover,
+        *,
+        mode: Mode,
+        channels: Sequence[str],
+        environment: str,
+        after_seconds: float,
+        first_seconds: float,
+        statistics: ConfirmationStatistics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._journal = journal
+        self._prover = prover
+        self._mode: Mode = mode
+        self._after_seconds = after_seconds
+        self._statistics = statistics
+        self._clock = clock
+        self._ripening = Ripening(after_seconds, clock, first_seconds=first_seconds)
+        self._resent = Resent()
+        self._left = False
+        self._suspicious = False
+        self._position = journal.cursor(CONSUMER)
+        before = read_frames(journal, max(self._position - WARM_UP_FRAMES, 0), self._position)
+        self._make = EventMaker(channels=channels, environment=environment, seen=ids(before, channels))
+
+    def step(self) -> float | None:
+        """Do what can be done now: a stretch, or a look for what was sent again.
+
+        Returns:
+            None if something was done; else after how many seconds there may be something to do, infinity if nothing
+            that is known of will ever be.
+        """
+        ripe = self._ripening.look(self._journal.cursor(DELIVERY))
+        if again := self._resent.take(self._clock()):
+            self._account(self._prover.post(again), again=True)
+        elif ripe > self._position and not self._resent.is_full:
+            self._next_stretch(ripe)
+        else:
+            times = [at for at in (self._ripening.next_at(), self._resent.next_at()) if at is not None]
+            return max(min(times, default=float("inf")) - self._clock(), 0.0)
+        self._acknowledge()
+        return None
+
+    @property
+    def look_seconds(self) -> float:
+        """How often to take a step although nothing is known to be due."""
+        return self._ripening.step_seconds
+
+    @property
+    def left(self) -> bool:
+        """Whether a shutdown left a request of which nothing is known; no further steps should be taken then."""
+        return self._left
+
+    def _next_stretch(self, ripe: int) -> None:
+        """Look for the events of the next frames, and move on behind them."""
+        events, end = self._read_stretch(ripe)
+        everything = self._mode == "all" or self._suspicious
+        chosen = events if everything else [*events[SAMPLE - 1 : -1 : SAMPLE], *events[-1:]]
+        missing = self._account(self._prover.post(chosen))
+        if missing and not everything:
+            looked_for = {event.event_id for event in chosen}
+            others = [event for event in events if event.event_id not in looked_for]
+            missing += self._account(self._prover.post(others))
+        else:
+            self._statistics.vouched += len(events) - len(chosen)
+        # What was lost together may reach into the next stretch, but not into the one before, whose last is proven.
+        self._suspicious = missing > 0
+        self._position = end
+
+    def _read_stretch(self, ripe: int) -> tuple[list[EncodedEvent], int]:
+        """The events that must be stored, of some frames up to a ripe offset; and the offset that is reached."""
+        made: list[EncodedEvent] = []
+        size, end = 0, ripe
+        for number, frame in enumerate(read_frames(self._journal, self._position, ripe), 1):
+            for event in self._make(frame):
+                made.append(event)
+                size += len(event.body)
+            if len(made) >= STRETCH_EVENTS or size >= _STRETCH_BYTES or number >= _STRETCH_FRAMES:
+                end = frame.offset
+                break
+        excused = without_proof(self._journal, self._position, end)
+        return [event for event in made if event.offset not in excused], end
+
+    def _account(self, posted: Posted, *, again: bool = False) -> int:
+        """Count what became of events; how many of them were not stored."""
+        counts = self._statistics
+        missing = len(posted.sent) + len(posted.refused)
+        counts.confirmed += len(posted.proven)
+        counts.missing += 0 if again else missing
+        counts.resent += len(posted.sent)
+        counts.refused += len(posted.refused)
+        self._resent.add(posted.sent, self._clock() + self._after_seconds)
+        self._left = self._left or bool(posted.left)
+        if posted.sent:
+            what = "sent again, were lost again" if again else "that PulseStream had confirmed were not stored"
+            logger.warning("[MISSING] {} events {}; sent again, until they are proven", len(posted.sent), what)
+        elif again and not self._resent and not self._left:
+            logger.info("[CONFIRMED] What was missing is stored now: {} events so far", counts.missing - counts.refused)
+        return missing
+
+    def _acknowledge(self) -> None:
+        if self._left:
+            return
+        first = self._resent.first_offset()
+        proven = self._position if first is None else first - 1
+        if proven > self._journal.cursor(CONSUMER):
+            self._journal.acknowledge(CONSUMER, proven)
+        self._statistics.unproven = len(self._resent)
+        self._statistics.behind_frames = max(self._journal.cursor(DELIVERY) - proven, 0)
