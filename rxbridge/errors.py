@@ -6,7 +6,9 @@
     │   ├── ConnectionLost *
     │   ├── FeedStalled *
     │   ├── SubscriptionRejected
-    │   └── MalformedFrame
+    │   ├── MalformedFrame
+    │   ├── RestFailed *
+    │   └── RestRefused
     ├── DeliveryError
     │   ├── Unreachable *
     │   │   └── ReadTimedOut *
@@ -112,6 +114,33 @@ class MalformedFrame(FeedError):
         self.data = data
         self.problem = problem
         super().__init__(f"malformed frame ({problem}): {quoted(data, 80)}")
+
+
+class RestFailed(FeedError):
+    """Coinbase's REST API gave no answer that can be used: none at all, 429, 5xx, or something out of shape.
+
+    `status` is the HTTP status where there was one; `retry_after` says how many seconds Coinbase asks to be left alone.
+    """
+
+    retryable = True
+
+    def __init__(self, url: str, problem: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+        self.url = url
+        self.problem = problem
+        self.status = status
+        self.retry_after = retry_after
+        http = f" (HTTP {status})" if status is not None else ""
+        super().__init__(f"{url} gives no usable answer{http}: {problem}")
+
+
+class RestRefused(FeedError):
+    """Coinbase's REST API will not answer this request, now or later: there is no such product, or no such address."""
+
+    def __init__(self, url: str, status: int, detail: str) -> None:
+        self.url = url
+        self.status = status
+        self.detail = detail
+        super().__init__(f"{url} refuses the request (HTTP {status}): {quoted(detail)}")
 
 
 class DeliveryError(RxBridgeError):
