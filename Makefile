@@ -2,6 +2,10 @@
 
 PYTHON ?= python3.11
 SECONDS ?= 30
+RUNS ?= 10
+SEED ?= 1
+SECONDS_EACH ?= 8
+FAULTS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -9,7 +13,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-annotate --no-header --python-version 3.11
 
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check chaos bench lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +42,9 @@ check: $(VENV)/.dev ## lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+chaos: $(VENV)/.dev ## random faults against the real processes, then the audit (RUNS=10 SEED=1, and FAULTS=kill,drop)
+	@$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --seconds $(SECONDS_EACH) --faults "$(FAULTS)"
 
 bench: $(VENV)/.dev ## the benchmark table, and benchmarks/results.json
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,131 @@
+"""What is written where: the events that PulseStream stored, and the frames that the journal holds."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rxbridge.delivery import CONSUMER
+from rxbridge.journal import Gap, MarketGap, SqliteJournal
+from rxbridge.messages import OWN_CONNECTION, Frame
+
+TRADES = frozenset({"match", "last_match"})
+
+
+class Entry(NamedTuple):
+    """A frame of a trade or a ticker, as far as the suite needs it."""
+
+    kind: str
+    product: str
+    trade_id: int
+    connection: int
+    offset: int
+
+
+class Line(NamedTuple):
+    """A connection as the journal shows it: when its first and its last frame were received, in nanoseconds."""
+
+    connection: int
+    first_received_at: int
+    last_received_at: int
+
+
+class Books(NamedTuple):
+    """What a journal says.
+
+    Attributes:
+        entries: Trades and tickers, in order.
+        lines: The connections, in order.
+        waiting: Frames other than heartbeats that are not acknowledged.
+        unconfirmed: Those that are not confirmed, where that was asked for.
+        gaps: What the file has lost.
+        market_gaps: What Coinbase's feed has lost.
+        dropped: Frames whose event a policy has dropped.
+    """
+
+    entries: list[Entry]
+    lines: list[Line]
+    waiting: int
+    unconfirmed: int
+    gaps: list[Gap]
+    market_gaps: list[MarketGap]
+    dropped: int
+
+    def first_trades(self) -> dict[str, int]:
+        """The lowest trade id of each product that was ever on the wire."""
+        first: dict[str, int] = {}
+        for entry in self.entries:
+            if entry.kind in TRADES and entry.connection != OWN_CONNECTION:
+                first[entry.product] = min(entry.trade_id, first.get(entry.product, entry.trade_id))
+        return first
+
+
+def stored(database: Path) -> Counter[str]:
+    """How many rows PulseStream has for each event id."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return Counter(dict(connection.execute("SELECT external_id, count(*) FROM events GROUP BY external_id")))
+
+
+def read_books(path: Path) -> Books:
+    """Everything in a journal, which may be in use.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
+    entries: list[Entry] = []
+    lines: list[Line] = []
+    with closing(SqliteJournal(path, role="read")) as journal:
+        delivered, confirmed = journal.cursor(CONSUMER), journal.cursor("confirmation")
+        waiting = unconfirmed = 0
+        for frame in _all(journal):
+            kind, value = _read(frame)
+            if frame.connection != OWN_CONNECTION:
+                _extend(lines, frame)
+            if kind in TRADES or kind == "ticker":
+                entries.append(Entry(kind, str(value.get("product_id")), _trade(value), frame.connection, frame.offset))
+            counts = kind != "heartbeat"
+            waiting += counts and frame.offset > delivered
+            unconfirmed += counts and frame.offset > confirmed
+        return Books(
+            entries,
+            lines,
+            waiting,
+            unconfirmed,
+            list(journal.gaps()),
+            list(journal.market_gaps()),
+            sum(1 for _ in journal.dropped()),
+        )
+
+
+def _all(journal: SqliteJournal) -> Iterator[Frame]:
+    after = 0
+    while frames := journal.read(after):
+        yield from frames
+        after = frames[-1].offset
+
+
+def _extend(lines: list[Line], frame: Frame) -> None:
+    if lines and lines[-1].connection == frame.connection:
+        lines[-1] = lines[-1]._replace(last_received_at=frame.received_at)
+    else:
+        lines.append(Line(frame.connection, frame.received_at, frame.received_at))
+
+
+def _read(frame: Frame) -> tuple[str, dict[str, Any]]:
+    try:
+        value = json.loads(frame.data)
+    except ValueError:
+        return "", {}
+    if not isinstance(value, dict):
+        return "", {}
+    return str(value.get("type")), value
+
+
+def _trade(value: dict[str, Any]) -> int:
+    number = value.get("trade_id")
+    return number if isinstance(number, int) else 0

@@ -1,0 +1,23 @@
+"""The embedded servers with the faults of a schedule."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rxbridge.simulator import Simulator
+from tests.chaos.kinds import PRODUCTS
+from tests.chaos.schedule import Schedule, for_server
+
+
+def simulator_of(schedule: Schedule) -> Simulator:
+    """The market of a schedule; not started."""
+    faults = for_server(schedule.of("feed"))
+    options: dict[str, Any] = {"faults": faults} if faults else {}
+    return Simulator(products=PRODUCTS, rate=schedule.rate, seed=schedule.seed, **options)
+
+
+def fired_of(said: str) -> dict[str, int]:
+    """How often each fault fired, as a server says at its end: `faults fired: drop=12 close=3`."""
+    told = re.findall(r"^faults fired: (.*)$", said, flags=re.MULTILINE)
+    return {kind: int(count) for kind, count in re.findall(r"(\w+)=(\d+)", told[-1])} if told else {}
