@@ -225,12 +225,12 @@ class JournalFull(JournalError):
 
 
 class JournalInUse(JournalError):
-    """Another process already feeds, or already delivers from, this journal."""
+    """Another process already feeds, delivers from, or maintains this journal."""
 
     def __init__(self, path: str, role: str, owner: str) -> None:
         self.role = role
         self.owner = owner
-        verb = {"feed": "feeds", "deliver": "delivers from"}.get(role, role)
+        verb = {"feed": "feeds", "deliver": "delivers from", "maintain": "repairs, or retries dead letters of,"}.get(role, role)
         super().__init__(path, f"another process ({owner}) already {verb} it; stop that one, or use another journal")
 
 

@@ -1,4 +1,8 @@
-"""One feeder and one deliverer a journal: advisory locks that the operating system frees when their owner dies."""
+"""One feeder, one deliverer and one maintainer a journal: locks that the operating system frees when their owner dies.
+
+The journal itself takes the first two. The third is for commands that send something again, and only for those: two of
+them would have two requests with the same event under way.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,11 @@ from typing import Literal, TypeAlias
 
 from rxbridge.errors import JournalInUse
 
-HalfRole: TypeAlias = Literal["feed", "deliver"]
+LockedRole: TypeAlias = Literal["feed", "deliver", "maintain"]
 
 
 class RoleLock:
-    """The right to feed, or to deliver from, the journal at `path`, held until `release` or the end of the process.
+    """The right to feed, to deliver from, or to maintain the journal at `path`, held until `release` or the end of the process.
 
     The lock is one of `flock`, on the file `<path>.<role>.lock`, which is never removed: removing it would let two
     processes lock two different files of one name. It holds the owner's process id and start, for the error message.
@@ -24,7 +28,7 @@ class RoleLock:
         JournalInUse: Somebody else has it.
     """
 
-    def __init__(self, path: Path, role: HalfRole) -> None:
+    def __init__(self, path: Path, role: LockedRole) -> None:
         self._descriptor = os.open(f"{path}.{role}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,171 @@
+"""The comparison: what the journal received, held against what PulseStream holds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+from rxbridge.audit.gaps import acknowledged_gaps, is_acknowledged
+from rxbridge.audit.ledger import Ledger
+from rxbridge.audit.repair import Repair
+from rxbridge.audit.result import Audit, Hole
+from rxbridge.audit.trades import TradeBook
+from rxbridge.confirmation import EventMaker, confirmed_up_to, purged_offsets
+from rxbridge.delivery import CONSUMER
+from rxbridge.events import SERVICE
+from rxbridge.journal import DeadLetter, Gap, Journal, JournalSize
+from rxbridge.messages import Frame
+from rxbridge.pulsestream import PulseStreamClient, stored_events
+from rxbridge.telemetry.statistics import DeliveryStatistics
+
+Report: TypeAlias = Callable[[str, int, int], None]
+"""Is told of progress: what is being done, how far, of how much (0 if that is not known)."""
+
+_SHOWN = 100
+
+
+def audit(
+    journal: Journal,
+    client: PulseStreamClient,
+    *,
+    channels: Sequence[str],
+    repair: Repair | None = None,
+    holes_note: str = "",
+    report: Report = lambda _what, _done, _total: None,
+) -> Audit:
+    """Compare what the journal holds with what PulseStream holds.
+
+    Frames that the journal has pruned, because they were delivered long ago, are outside of the audit.
+
+    Args:
+        journal: May be in use by a running bridge; the audit then speaks of the moment at which it began.
+        client: Where to look.
+        channels: Whose messages become events.
+        repair: Sends again what is missing; None: it is only told of.
+        holes_note: Why missing trades that are on no record are no failure; empty: they are one.
+        report: Is told of progress.
+
+    Raises:
+        Unreachable: PulseStream cannot be asked.
+        Unauthorized: It refuses the key.
+        JournalError: The journal cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="rxbridge-audit-") as folder, Ledger(Path(folder) / "ledger") as ledger:
+        # Before the frames: what is dropped meanwhile is then counted in one place at most.
+        gaps = list(journal.gaps())
+        size = journal.size()
+        trades = TradeBook(complete=size.first_offset <= 1)
+        counted = _read_journal(journal, size, ledger=ledger, trades=trades, channels=channels, report=report)
+        # In the order in which a purge writes them.
+        ledger.dead(_key(letter) for letter in journal.dead_letters(max(size.first_offset - 1, 0)))
+        ledger.give_up(journal.dropped(), "dropped")
+        ledger.give_up(purged_offsets(journal), "purged")
+        _read_server(client, ledger, counted, report)
+        repaired = 0
+        if repair is not None:
+            missing = ledger.balance().missing
+            repaired = repair.run(ledger, lambda done: report("what is sent again", done, missing))
+        return _result(
+            journal,
+            ledger,
+            counted,
+            gaps=[*gaps, *_found_by_reading(journal, gaps)],
+            holes=trades.holes(journal.market_gaps()),
+            holes_note=holes_note,
+            repaired=repaired,
+        )
+
+
+def _read_journal(
+    journal: Journal,
+    size: JournalSize,
+    *,
+    ledger: Ledger,
+    trades: TradeBook,
+    channels: Sequence[str],
+    report: Report,
+) -> DeliveryStatistics:
+    cursor = journal.cursor(CONSUMER)
+    counted = DeliveryStatistics()
+
+    def letter(letter: DeadLetter) -> None:
+        ledger.expect_letter(_key(letter), letter.offset, acknowledged=letter.offset <= cursor)
+
+    make = EventMaker(channels=channels, environment="", statistics=counted, dead_letter=letter, told=trades.trade)
+    for frame in _frames(journal, size, report):
+        trades.read(frame)
+        for event in make(frame):
+            ledger.expect(event.event_id, event.timestamp, event.offset, acknowledged=event.offset <= cursor)
+    return counted
+
+
+def _frames(journal: Journal, size: JournalSize, report: Report) -> Iterator[Frame]:
+    after = max(size.first_offset - 1, 0)
+    while after < size.last_offset and (read := journal.read(after)):
+        yield from (frame for frame in read if frame.offset <= size.last_offset)
+        after = read[-1].offset
+        report("journal", after - size.first_offset + 1, size.last_offset - size.first_offset + 1)
+
+
+def _read_server(client: PulseStreamClient, ledger: Ledger, counted: DeliveryStatistics, report: Report) -> None:
+    if ledger.first is None or ledger.last is None:
+        return
+    end = ledger.last + timedelta(milliseconds=1)
+    for done, row in enumerate(stored_events(client, service=SERVICE, start=ledger.first, end=end), 1):
+        ledger.found(row.event_id)
+        if done % 1000 == 0:
+            report("PulseStream", done, counted.received)
+
+
+def _found_by_reading(journal: Journal, known: Sequence[Gap]) -> list[Gap]:
+    """The damage that was met while the frames were read, and is on no record yet."""
+    return [gap for gap in journal.gaps() if gap.kind == "corrupt" and gap not in known]
+
+
+def _result(
+    journal: Journal,
+    ledger: Ledger,
+    counted: DeliveryStatistics,
+    *,
+    gaps: Sequence[Gap],
+    holes: Iterator[Hole],
+    holes_note: str,
+    repaired: int,
+) -> Audit:
+    balance = ledger.balance()
+    by_journal = sum(gap.events for gap in gaps if gap.kind == "dropped")
+    known = acknowledged_gaps(journal)
+    damage = [gap for gap in gaps if gap.kind != "dropped"]
+    confirmed = confirmed_up_to(journal)
+    shown = tuple(islice(holes, _SHOWN))
+    return Audit(
+        received=balance.received + by_journal,
+        delivered=balance.delivered,
+        dead=balance.dead,
+        dropped=balance.dropped + by_journal,
+        waiting=balance.waiting,
+        stored=balance.stored,
+        duplicates=balance.duplicates,
+        missing=balance.missing,
+        trade_holes=len(shown) + sum(1 for _ in holes),
+        gaps=sum(1 for _ in journal.market_gaps()),
+        purged=balance.purged,
+        repaired=repaired,
+        unconfirmed=0 if confirmed is None else ledger.missing_above(confirmed),
+        ignored=counted.ignored,
+        repeated=counted.repeated + ledger.repeated,
+        unreadable=sum(max(gap.frames, 1) for gap in damage if not is_acknowledged(gap, known)),
+        acknowledged_gaps=sum(max(gap.frames, 1) for gap in damage if is_acknowledged(gap, known)),
+        missing_ids=ledger.missing_ids(_SHOWN),
+        holes=shown,
+        holes_note=holes_note,
+    )
+
+
+def _key(letter: DeadLetter) -> str:
+    """A frame that never became an event is known by its offset."""
+    return letter.event_id or f"frame {letter.offset}"
