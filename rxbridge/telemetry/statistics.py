@@ -30,6 +30,33 @@ class FeedStatistics:
 
 
 @dataclass(slots=True)
+class BackfillStatistics:
+    """What was found missing, and fetched. Trades, unless the name says otherwise.
+
+    Attributes:
+        holes: Holes found: where one or more trade ids in a row were not received, or not yet.
+        fetched: Fetched from the REST API and appended to the journal.
+        given_up: Recorded as missing for good.
+        gaps: Gaps recorded, of trades and of quotes.
+        missing: Still to fetch, or to wait for.
+        requests: Requests sent.
+        failed_requests: Those without an answer that can be used, and those after which something was still missing.
+        done: How many of those that were missing since the last time that nothing was are settled by now.
+        total: And how many that is in all: `done` and `missing`. Both are 0 while nothing is missing.
+    """
+
+    holes: int = 0
+    fetched: int = 0
+    given_up: int = 0
+    gaps: int = 0
+    missing: int = 0
+    requests: int = 0
+    failed_requests: int = 0
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(slots=True)
 class DeliveryStatistics:
     """What the delivery half did. Events, unless the name says otherwise.
 
