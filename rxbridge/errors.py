@@ -230,7 +230,7 @@ class JournalInUse(JournalError):
     def __init__(self, path: str, role: str, owner: str) -> None:
         self.role = role
         self.owner = owner
-        verb = {"feed": "feeds", "deliver": "delivers from", "maintain": "repairs, or retries dead letters of,"}.get(role, role)
+        verb = {"feed": "feeds", "deliver": "delivers from", "maintain": "maintains"}.get(role, role)
         super().__init__(path, f"another process ({owner}) already {verb} it; stop that one, or use another journal")
 
 

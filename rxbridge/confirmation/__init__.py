@@ -8,6 +8,7 @@ from rxbridge.confirmation.note import CONSUMER, Mode, confirmed_up_to, switch_o
 from rxbridge.confirmation.proving import Posted, Prover
 from rxbridge.confirmation.purged import purged_offsets, remember_purged
 from rxbridge.confirmation.reading import EventMaker, read_frames, without_proof
+from rxbridge.confirmation.retry import Retry, RetryResult
 
 __all__ = [
     "CONSUMER",
@@ -16,6 +17,8 @@ __all__ = [
     "Mode",
     "Posted",
     "Prover",
+    "Retry",
+    "RetryResult",
     "confirmed_up_to",
     "purged_offsets",
     "read_frames",

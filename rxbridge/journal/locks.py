@@ -19,7 +19,7 @@ LockedRole: TypeAlias = Literal["feed", "deliver", "maintain"]
 
 
 class RoleLock:
-    """The right to feed, to deliver from, or to maintain the journal at `path`, held until `release` or the end of the process.
+    """The right to feed, deliver from, or maintain the journal at `path`, held until `release` or the process ends.
 
     The lock is one of `flock`, on the file `<path>.<role>.lock`, which is never removed: removing it would let two
     processes lock two different files of one name. It holds the owner's process id and start, for the error message.
