@@ -13,9 +13,10 @@ from pathlib import Path
 import msgspec
 
 from tests.chaos.processes import ChaosError
-from tests.chaos.run import Result, known_kinds, run
+from tests.chaos.run import Result, describe, known_kinds, run
+from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.schedule import draw
-from tests.chaos.suite import progress, run_all, summary
+from tests.chaos.suite import progress, run_all, summary, verdict
 
 INTERRUPTED = 130
 
@@ -36,6 +37,8 @@ def main() -> int:
             for seed in range(options.seed, options.seed + options.runs):
                 print(draw(seed, seconds=options.seconds, kinds=kinds))
             return 0
+        if options.scenario:
+            return _show_scenario(options)
         if options.worker is not None:
             return _work(options, kinds)
         return _do_all(options)
@@ -55,6 +58,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
     parser.add_argument("--folder", type=Path, help="where runs are written; a temporary folder by default")
     parser.add_argument("--keep", action="store_true", help="keep what is written, also where all was well")
+    parser.add_argument("--scenario", choices=sorted(SCENARIOS), help="do this instead of random runs")
+    parser.add_argument("--minutes", type=float, help="how long the scenario takes; it has a time of its own")
     parser.add_argument("--show", action="store_true", help="print the schedules, and do nothing")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -80,6 +85,20 @@ def _do_all(options: argparse.Namespace) -> int:
         done=done,
     )
     print(summary(results, lambda seed: _command(options, seed)))
+    if options.folder is None and all(result.ok for result in results) and not options.keep:
+        shutil.rmtree(folder)
+    return 0 if all(result.ok for result in results) else 1
+
+
+def _show_scenario(options: argparse.Namespace) -> int:
+    scenario, minutes = SCENARIOS[options.scenario]
+    folder = options.folder or Path(tempfile.mkdtemp(prefix=f"rxbridge-{options.scenario}-"))
+    results = scenario(folder, options.minutes or minutes)
+    for result in results:
+        print(progress(result, 1, 1), result.figures)
+        for line in describe(result):
+            print(f"    {line}")
+    print(verdict(results) if all(result.ok for result in results) else f"{verdict(results)}; kept: {folder}")
     if options.folder is None and all(result.ok for result in results) and not options.keep:
         shutil.rmtree(folder)
     return 0 if all(result.ok for result in results) else 1

@@ -131,7 +131,7 @@ def _check_verify(stage: Stage, books: Books, findings: Findings) -> None:
         findings.lost.append(f"and {figures['missing'] - len(figures['missing_ids'])} more")
     if figures["duplicates"] and not findings.duplicated:
         findings.problems.append(f"verify sees duplicates where there are none: {figures['duplicates']}")
-    if figures["waiting"]:
+    if figures["waiting"] and not stage.may_wait:
         findings.problems.append(f"{figures['waiting']} events wait for ever")
     damaged = stage.schedule.kinds & _FILE_FAULTS
     if figures["unreadable"] and not damaged:

@@ -18,7 +18,7 @@ from tests.chaos.processes import ChaosError, wait_until
 from tests.chaos.schedule import Fault, Schedule
 from tests.chaos.stage import Stage, StageOptions
 
-SETTLE_SECONDS = 20.0
+SETTLE_SECONDS = 90.0
 """How long the bridge may take to catch up once the faults have ceased: pauses between tries grow to half a minute."""
 
 _NEEDS_RESTART = frozenset({"subscription_error", "partial_ack"})

@@ -72,6 +72,7 @@ class Stage:
         sink: PulseStream's, likewise.
         fired: How often each kind of fault has happened.
         problems: What should not have been, in words.
+        may_wait: Whether events may be left over at the end.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Stage:
         self.clock = folder / "clock"
         self.fired: Counter[str] = Counter()
         self.problems: list[str] = []
+        self.may_wait = False
         self.bridge: Running | None = None
         self.sink: Running | None = None
         self.simulator = simulator if simulator is not None else simulator_of(schedule)

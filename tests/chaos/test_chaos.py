@@ -1,0 +1,120 @@
+"""A short selection of the chaos suite, and that the suite itself would notice."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.auditing import audit
+from tests.chaos.kinds import KINDS
+from tests.chaos.processes import ChaosError, wait_until
+from tests.chaos.run import Result, describe, is_settled, known_kinds
+from tests.chaos.schedule import draw, for_server, planned
+from tests.chaos.stage import Stage
+from tests.chaos.suite import run_all, summary
+
+SELECTION = {
+    101: "kill",
+    102: "drop,close,garbage",
+    103: "terminate,disk_full,duplicate",
+}
+"""Seeds, and the kinds that each draws from: those whose consequences are over soon."""
+
+
+@pytest.mark.timeout(240)
+def test_a_short_selection_loses_nothing(tmp_path: Path) -> None:
+    results: list[Result] = []
+    for seed, faults in SELECTION.items():
+        results += run_all([seed], tmp_path, seconds=2.0, faults=faults, jobs=1, keep=False, done=lambda _: None)
+
+    assert all(result.ok for result in results), "\n".join(line for result in results for line in describe(result))
+    assert all(sum(result.fired.values()) for result in results)
+
+
+def test_a_seed_always_draws_the_same() -> None:
+    assert [draw(seed) for seed in range(50)] == [draw(seed) for seed in range(50)]
+    assert len({str(draw(seed)) for seed in range(50)}) == 50
+
+
+def test_every_kind_is_drawn_and_is_what_the_servers_take() -> None:
+    drawn: Counter[str] = Counter()
+    for seed in range(400):
+        schedule = draw(seed)
+        drawn.update(fault.kind for fault in schedule.faults)
+        assert all(fault.end <= schedule.seconds + 2 for fault in schedule.faults)
+        for side in ("feed", "sink"):
+            # Making one checks it: a kind or parameter that a server does not know is a ConfigError.
+            assert len(for_server(schedule.of(side))) == len(schedule.of(side))
+
+    assert set(KINDS) == set(drawn)
+
+
+def test_what_makes_a_server_lie_is_confirmed() -> None:
+    for seed in range(200):
+        schedule = draw(seed)
+        assert schedule.confirm or not schedule.kinds & {"lose", "sink_kill"}
+
+
+def test_a_misspelt_kind_is_refused() -> None:
+    with pytest.raises(ChaosError, match="there is no fault 'kil'"):
+        known_kinds("kil")
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Iterator[Stage]:
+    """A run of a second in which nothing went wrong; PulseStream still answers."""
+    with Stage(planned(7, [], seconds=1.0, rate=40.0), tmp_path) as stage:
+        stage.start_bridge().wait_for("Subscription confirmed")
+        assert wait_until(lambda: sum(len(stage.simulator.trades(name)) for name in ("BTC-USD", "ETH-USD")) > 30, 30)
+        stage.simulator.pause()
+        assert wait_until(lambda: is_settled(stage), 30)
+        stage.stop_bridge()
+        yield stage
+
+
+SECOND_ROW = """
+    INSERT INTO events
+        (tenant_id, event_type, source, event_timestamp, ingested_at, payload, event_metadata, external_id)
+    SELECT tenant_id, event_type, source, event_timestamp, ingested_at, payload, event_metadata, external_id
+    FROM events WHERE external_id = ?
+"""
+
+
+def change(stage: Stage, statement: str, *values: object) -> int:
+    with closing(sqlite3.connect(stage.database)) as connection, connection:
+        return connection.execute(statement, values).rowcount
+
+
+def test_the_audit_notices_what_it_is_there_for(finished: Stage) -> None:
+    """Each of its findings in turn: the audit of a suite that cannot fail would prove nothing."""
+    assert describe_findings(finished) == (0, 0, 0, 0)
+
+    newest = f"coinbase-BTC-USD-match-{finished.simulator.trades('BTC-USD').stop - 1}"
+    assert change(finished, "DELETE FROM events WHERE external_id = ?", newest) == 1
+    lost, *others = describe_findings(finished)
+    assert (lost, others) == (2, [0, 0, 0])  # the trade of the market, and the event that was acknowledged
+
+    other = f"coinbase-ETH-USD-match-{finished.simulator.trades('ETH-USD').stop - 1}"
+    assert change(finished, SECOND_ROW, other) == 1
+    assert describe_findings(finished)[1] == 1
+
+    (finished.folder / "bridge.log").write_text(f"Traceback, and {finished.key}\n", encoding="utf-8")
+    assert describe_findings(finished)[3] == 2
+
+
+def describe_findings(stage: Stage) -> tuple[int, int, int, int]:
+    found = audit(stage)
+    return len(found.lost), len(found.duplicated), len(found.silent), len(found.problems)
+
+
+def test_a_failing_seed_is_repeated_by_one_command() -> None:
+    results = [Result(seed=5, lost=["trade 7 of BTC-USD"], fired={"kill": 2}, folder="a folder"), Result(seed=6)]
+
+    told = summary(results, lambda seed: f"make chaos RUNS=1 SEED={seed}")
+
+    assert "seed 5 failed: make chaos RUNS=1 SEED=5" in told
+    assert "seed 6 failed" not in told
+    assert told.splitlines()[-1] == "runs=2 lost=1 duplicated=0 silent=0 failed=1"
