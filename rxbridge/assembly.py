@@ -6,13 +6,14 @@ from loguru import logger
 
 from rxbridge import coinbase
 from rxbridge.config import PulseStreamSettings, Settings
+from rxbridge.confirmation import Confirmation
 from rxbridge.feed import Feed
 from rxbridge.journal import Journal
 from rxbridge.journal.memory import MemoryJournal
 from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.pipeline import count_events
 from rxbridge.pulsestream import PulseStreamClient
-from rxbridge.telemetry.statistics import FeedStatistics
+from rxbridge.telemetry.statistics import ConfirmationStatistics, FeedStatistics
 
 
 def pulsestream_client(settings: PulseStreamSettings) -> PulseStreamClient:
@@ -70,3 +71,30 @@ def feed(settings: Settings, journal: Journal, statistics: FeedStatistics) -> Fe
         statistics=statistics,
     )
     return Feed(frames, journal)
+
+
+def confirmation(
+    settings: Settings, journal: Journal, client: PulseStreamClient, statistics: ConfirmationStatistics
+) -> Confirmation:
+    """The proof that what was delivered is stored; `delivery.confirm` must ask for one.
+
+    Args:
+        settings: The settings.
+        journal: Where the frames are.
+        client: A client that nobody else uses.
+        statistics: Where to count.
+    """
+    mode = settings.delivery.confirm
+    assert mode != "none", "whoever wants no proof must not ask for one"  # noqa: S101
+    return Confirmation(
+        journal,
+        client,
+        mode=mode,
+        channels=settings.feed.channels,
+        environment=settings.events.environment,
+        statistics=statistics,
+        after_seconds=settings.delivery.confirm_after_seconds,
+        request_events=settings.batch.count,
+        request_bytes=settings.batch.bytes,
+        wait_after_timeout_seconds=settings.pulsestream.wait_after_timeout_seconds,
+    )

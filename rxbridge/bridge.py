@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -21,15 +21,17 @@ from loguru import logger
 
 from rxbridge import assembly
 from rxbridge.config import Settings
+from rxbridge.confirmation import Confirmation, switch_off
 from rxbridge.delivery import CONSUMER, Delivery, Progress, refused
 from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
 from rxbridge.overload import Load, OverloadMonitor
 from rxbridge.pulsestream import DryRunSink, PulseStreamClient, PulseStreamSink
-from rxbridge.telemetry.statistics import DeliveryStatistics, FeedStatistics, Statistics
+from rxbridge.telemetry.statistics import ConfirmationStatistics, DeliveryStatistics, FeedStatistics, Statistics
 
 _TICK_SECONDS = 0.25
 _KEY_TRIES = 3
 _CHECK_SECONDS = 10.0
+_CONFIRM_SECONDS = 2.0
 
 
 class Bridge:
@@ -56,21 +58,26 @@ class Bridge:
         self._stopping = threading.Event() if stop is None else stop
         self._feed_statistics = FeedStatistics()
         self._delivery_statistics = DeliveryStatistics()
+        self._confirmation_statistics = ConfirmationStatistics()
         self._overload = OverloadMonitor(settings.delivery.overload)
         self._activity = (0, 0)
         self._active_at = time.monotonic()
+        self._clients = ExitStack()
         self._client = self._make_client()
         try:
             self._journal = assembly.journal(settings)
         except BaseException:
-            self._close_client()
+            self._clients.close()
             raise
         role = settings.run.role
         self._feed = assembly.feed(settings, self._journal, self._feed_statistics) if role in ("both", "feed") else None
         self._delivery = self._make_delivery() if role in ("both", "deliver") else None
+        self._confirmation = self._make_confirmation()
 
     def __enter__(self) -> Self:
-        """Start both halves."""
+        """Start both halves, and what works for them."""
+        if self._confirmation is not None:
+            self._confirmation.start()
         if self._delivery is not None:
             self._delivery.start()
         if self._feed is not None:
@@ -97,7 +104,7 @@ class Bridge:
             SubscriptionRejected: Coinbase takes none of the products.
         """
         told_at = 0.0
-        parts = [part for part in (self._feed, self._delivery) if part is not None]
+        parts = [part for part in (self._feed, self._delivery, self._confirmation) if part is not None]
         while not self._stopping.wait(_TICK_SECONDS):
             if self._delivery is not None:
                 self._acknowledge_idle(self._delivery)
@@ -128,12 +135,15 @@ class Bridge:
             complete = self._journal.flush(self._settings.run.shutdown_seconds / 4)
             if self._delivery is not None:
                 complete = self._delivery.drain(max(deadline - time.monotonic(), 0)) and complete
+            if self._confirmation is not None:
+                # What is not proven now is after the next start: a shutdown does not wait for it to ripen.
+                self._confirmation.stop(min(max(deadline - time.monotonic(), 0), _CONFIRM_SECONDS))
             statistics = self.last_statistics = self.statistics()
             if not complete and statistics.waiting_frames:
                 logger.warning("[DRAINED] {} frames wait in the journal for the next start", statistics.waiting_frames)
         finally:
             self._journal.close()
-            self._close_client()
+            self._clients.close()
         return complete
 
     def statistics(self) -> Statistics:
@@ -145,6 +155,7 @@ class Bridge:
         return Statistics(
             feed=replace(self._feed_statistics, rejected_products=dict(self._feed_statistics.rejected_products)),
             delivery=replace(self._delivery_statistics),
+            confirmation=replace(self._confirmation_statistics),
             journal_bytes=size.bytes,
             arrived_frames=size.last_offset + size.pending_frames,
             waiting_frames=size.last_offset - max(cursor, size.first_offset - 1) + size.pending_frames,
@@ -164,7 +175,11 @@ class Bridge:
             self._activity, self._active_at = activity, time.monotonic()
         if time.monotonic() - self._active_at < limit:
             return False
-        return self._journal.flush(0) and (self._delivery is None or self._delivery.progress.caught_up())
+        if not self._journal.flush(0):
+            return False
+        if self._delivery is not None and not self._delivery.progress.caught_up():
+            return False
+        return self._confirmation is None or self._confirmation.caught_up()
 
     def _look(self, each_second: Callable[[Statistics], None] | None) -> None:
         """See how things are, do something about an overload, and show it."""
@@ -204,7 +219,7 @@ class Bridge:
         if self._settings.run.role == "feed" or self._settings.run.dry_run:
             return None
         self._check_key()
-        return assembly.pulsestream_client(self._settings.pulsestream)
+        return self._clients.enter_context(assembly.pulsestream_client(self._settings.pulsestream))
 
     def _check_key(self) -> None:
         patient = self._settings.pulsestream
@@ -223,10 +238,6 @@ class Bridge:
                     logger.warning("[WAITING] {}", error)
                 return
 
-    def _close_client(self) -> None:
-        if self._client is not None:
-            self._client.close()
-
     def _make_delivery(self) -> Delivery:
         return Delivery(
             self._journal,
@@ -241,6 +252,16 @@ class Bridge:
             overload=self._settings.delivery.overload,
             overload_max_age_seconds=self._settings.delivery.overload_max_age_seconds,
         )
+
+    def _make_confirmation(self) -> Confirmation | None:
+        if self._client is None:
+            return None
+        if self._settings.delivery.confirm == "none":
+            switch_off(self._journal)
+            return None
+        # A connection of its own: a client takes one request at a time.
+        client = self._clients.enter_context(assembly.pulsestream_client(self._settings.pulsestream))
+        return assembly.confirmation(self._settings, self._journal, client, self._confirmation_statistics)
 
     def _make_sink(self, progress: Progress) -> PulseStreamSink | DryRunSink:
         if self._client is None:

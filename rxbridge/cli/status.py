@@ -53,7 +53,7 @@ class StatusLine(io.TextIOBase):
 
 def summary(statistics: Statistics) -> str:
     """The numbers that matter, in one line."""
-    feed, delivery = statistics.feed, statistics.delivery
+    feed, delivery, confirmation = statistics.feed, statistics.delivery, statistics.confirmation
     parts = [
         f"{feed.frames:,} frames",
         f"{delivery.received:,} received",
@@ -65,6 +65,8 @@ def summary(statistics: Statistics) -> str:
         "dead": delivery.dead,
         "dropped": delivery.dropped,
         "frames dropped by the full journal": statistics.dropped_frames,
+        "confirmed": confirmation.confirmed + confirmation.vouched,
+        "found missing and sent again": confirmation.missing,
         "gaps": statistics.market_gaps,
     }
     parts += [f"{count:,} {name}" for name, count in counts.items() if count]

@@ -130,6 +130,11 @@ class Confirmation:
             logger.warning("[JOURNAL] {}; the next start waits before it looks for what was sent again", error)
         return self.caught_up()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is over without having been stopped."""
+        return self.failure is not None
+
     def caught_up(self) -> bool:
         """Whether all that was delivered is proven."""
         return self._journal.cursor(CONSUMER) >= self._journal.cursor(DELIVERY)

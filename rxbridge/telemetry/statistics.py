@@ -121,6 +121,7 @@ class Statistics:
     Attributes:
         feed: Of the feed half.
         delivery: Of the delivery half.
+        confirmation: Of the proof that what was delivered is stored.
         journal_bytes: What the journal holds.
         arrived_frames: Frames that it has ever taken, from any process.
         waiting_frames: Those that are not acknowledged yet.
@@ -132,6 +133,7 @@ class Statistics:
 
     feed: FeedStatistics
     delivery: DeliveryStatistics
+    confirmation: ConfirmationStatistics
     journal_bytes: int
     arrived_frames: int
     waiting_frames: int

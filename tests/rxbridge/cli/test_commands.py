@@ -11,7 +11,7 @@ import pytest
 from rxbridge.cli.status import StatusLine, summary
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.simulator import Simulator
-from rxbridge.telemetry.statistics import DeliveryStatistics, FeedStatistics, Statistics
+from rxbridge.telemetry.statistics import ConfirmationStatistics, DeliveryStatistics, FeedStatistics, Statistics
 
 Start = Callable[..., Any]
 
@@ -163,6 +163,7 @@ def test_the_summary_says_what_matters(delivery: DeliveryStatistics, dropped: in
     statistics = Statistics(
         feed=FeedStatistics(),
         delivery=delivery,
+        confirmation=ConfirmationStatistics(),
         journal_bytes=0,
         arrived_frames=1,
         waiting_frames=1,
