@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperGroup
 
 from rxbridge.cli.application import app
 from rxbridge.config import SECTIONS, environment_name, load
@@ -29,9 +29,16 @@ def test_every_command_and_option_is_documented(command: str) -> None:
     sections = re.split(r"^## ", text("docs/commands.md"), flags=re.MULTILINE)
     (section,) = [part for part in sections if part.startswith(f"`rxbridge {command}`")]
 
-    for parameter in COMMANDS[command].params:
-        for option in parameter.opts:
-            assert f"`{option}" in section, f"docs/commands.md does not say what {command} {option} does"
+    documented = COMMANDS[command]
+    below = documented.commands if isinstance(documented, TyperGroup) else {}
+    for name in below:
+        assert f"`rxbridge {command} {name}" in section, f"docs/commands.md does not say what {command} {name} does"
+    for parameter in [*documented.params, *(parameter for one in below.values() for parameter in one.params)]:
+        # What is given without a name stands behind the command, as `KEY`.
+        names = [name.upper() for name in parameter.opts] if isinstance(parameter, TyperArgument) else parameter.opts
+        for option in names:
+            shown = f"`{option}" if option.startswith("-") else option.removesuffix("S")
+            assert shown in section, f"docs/commands.md does not say what {command} {option} does"
 
 
 def test_no_documented_command_is_missing() -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
 from rxbridge.audit.gaps import acknowledged_gaps, is_acknowledged
 from rxbridge.audit.ledger import Ledger
 from rxbridge.audit.repair import Repair
-from rxbridge.audit.result import Audit, Hole
+from rxbridge.audit.result import Audit
 from rxbridge.audit.trades import TradeBook
+from rxbridge.backfill.state import State, decode
 from rxbridge.confirmation import EventMaker, confirmed_up_to, purged_offsets
 from rxbridge.delivery import CONSUMER
 from rxbridge.events import SERVICE
@@ -25,6 +25,7 @@ from rxbridge.telemetry.statistics import DeliveryStatistics
 Report: TypeAlias = Callable[[str, int, int], None]
 """Is told of progress: what is being done, how far, of how much (0 if that is not known)."""
 
+_BACKFILL_NOTE = "backfill"
 _SHOWN = 100
 
 
@@ -57,8 +58,10 @@ def audit(
     with tempfile.TemporaryDirectory(prefix="rxbridge-audit-") as folder, Ledger(Path(folder) / "ledger") as ledger:
         # Before the frames: what is dropped meanwhile is then counted in one place at most.
         gaps = list(journal.gaps())
+        # And before their number: what is fetched meanwhile was missing still.
+        backfill = _backfill_state(journal)
         size = journal.size()
-        trades = TradeBook(complete=size.first_offset <= 1)
+        trades = TradeBook(complete=size.first_offset <= 1, backfill=backfill)
         counted = _read_journal(journal, size, ledger=ledger, trades=trades, channels=channels, report=report)
         # In the order in which a purge writes them.
         ledger.dead(_key(letter) for letter in journal.dead_letters(max(size.first_offset - 1, 0)))
@@ -74,7 +77,7 @@ def audit(
             ledger,
             counted,
             gaps=[*gaps, *_found_by_reading(journal, gaps)],
-            holes=trades.holes(journal.market_gaps()),
+            trades=trades,
             holes_note=holes_note,
             repaired=repaired,
         )
@@ -121,6 +124,12 @@ def _read_server(client: PulseStreamClient, ledger: Ledger, counted: DeliverySta
             report("PulseStream", done, counted.received)
 
 
+def _backfill_state(journal: Journal) -> State:
+    """Where there is none, or one of another version, the backfill begins anew, and has yet to look at everything."""
+    note = journal.recall(_BACKFILL_NOTE)
+    return (None if note is None else decode(note)) or State()
+
+
 def _found_by_reading(journal: Journal, known: Sequence[Gap]) -> list[Gap]:
     """The damage that was met while the frames were read, and is on no record yet."""
     return [gap for gap in journal.gaps() if gap.kind == "corrupt" and gap not in known]
@@ -132,7 +141,7 @@ def _result(
     counted: DeliveryStatistics,
     *,
     gaps: Sequence[Gap],
-    holes: Iterator[Hole],
+    trades: TradeBook,
     holes_note: str,
     repaired: int,
 ) -> Audit:
@@ -141,7 +150,7 @@ def _result(
     known = acknowledged_gaps(journal)
     damage = [gap for gap in gaps if gap.kind != "dropped"]
     confirmed = confirmed_up_to(journal)
-    shown = tuple(islice(holes, _SHOWN))
+    holes, still_open = trades.missing(journal.market_gaps())
     return Audit(
         received=balance.received + by_journal,
         delivered=balance.delivered,
@@ -151,7 +160,8 @@ def _result(
         stored=balance.stored,
         duplicates=balance.duplicates,
         missing=balance.missing,
-        trade_holes=len(shown) + sum(1 for _ in holes),
+        trade_holes=len(holes),
+        open_trades=sum(hole.last - hole.first + 1 for hole in still_open),
         gaps=sum(1 for _ in journal.market_gaps()),
         purged=balance.purged,
         repaired=repaired,
@@ -161,7 +171,7 @@ def _result(
         unreadable=sum(max(gap.frames, 1) for gap in damage if not is_acknowledged(gap, known)),
         acknowledged_gaps=sum(max(gap.frames, 1) for gap in damage if is_acknowledged(gap, known)),
         missing_ids=ledger.missing_ids(_SHOWN),
-        holes=shown,
+        holes=tuple(holes[:_SHOWN]),
         holes_note=holes_note,
     )
 

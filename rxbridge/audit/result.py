@@ -26,6 +26,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         duplicates: Rows that the server holds beyond one for each of them.
         missing: Delivered events that the server does not hold.
         trade_holes: Ranges of missing trade ids that nothing explains.
+        open_trades: Missing trades that the backfill has yet to fetch, or to look at.
         gaps: Gaps on record: what never came from the market, and cannot be fetched.
         purged: Those among the dropped that were purged dead letters.
         repaired: Those that were missing, and were sent again by this audit.
@@ -36,7 +37,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         acknowledged_gaps: Such frames, in gaps that somebody has taken note of.
         missing_ids: The first hundred of the missing.
         holes: The first hundred of the trade holes.
-        holes_note: Why trade holes are no failure, such as that trades are still being fetched; else empty.
+        holes_note: Why trade holes are no failure, such as that nothing is fetched; else empty.
     """
 
     received: int
@@ -48,6 +49,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: int
     missing: int
     trade_holes: int = 0
+    open_trades: int = 0
     gaps: int = 0
     purged: int = 0
     repaired: int = 0

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from rxbridge.audit.result import Hole
+from rxbridge.backfill.state import State
+from rxbridge.backfill.tracker import LEAP
 from rxbridge.events.cleaning import whole
 from rxbridge.journal import MarketGap
 from rxbridge.messages import EventMessage, Frame, Match
@@ -54,15 +56,18 @@ class TradeBook:
     Args:
         complete: Whether the journal holds everything that it ever received. If not, the trades below the first one of
             the feed that it still holds are left out: backfilled ones may have outlasted their neighbors.
+        backfill: What the backfill knew before the journal was read.
     """
 
-    def __init__(self, *, complete: bool) -> None:
+    def __init__(self, *, complete: bool, backfill: State) -> None:
         self._complete = complete
+        self._followed_up_to = backfill.offset
         self._trades: dict[str, Spans] = {}
         self._begins: dict[str, int] = {}
         self._newest: dict[str, int] = {}
         self._blind_since: dict[str, int] = {}
         self._unknown: dict[str, Spans] = {}
+        self._open = {product: _spans(state.holes) for product, state in backfill.products.items()}
         self._offset = 0
 
     def read(self, frame: Frame) -> None:
@@ -80,26 +85,53 @@ class TradeBook:
         if trade_id is None:
             return
         product = message.product_id
-        if not message.is_backfilled:
-            self._begins.setdefault(product, trade_id)
-            self._newest[product] = trade_id
-            since = self._blind_since.pop(product, None)
-            if since is not None and trade_id > since + 1:
-                self._unknown.setdefault(product, Spans()).add(since + 1, trade_id - 1)
         self._trades.setdefault(product, Spans()).add(trade_id, trade_id)
+        if not message.is_backfilled:
+            self._follow(product, trade_id, message.frame.offset)
 
-    def holes(self, gaps: Iterable[MarketGap]) -> Iterator[Hole]:
-        """What is missing between the trades of each product and is neither on record nor lost with the file."""
+    def _follow(self, product: str, trade_id: int, offset: int) -> None:
+        self._begins.setdefault(product, trade_id)
+        blind_since = self._blind_since.pop(product, None)
+        if blind_since is not None and trade_id > blind_since + 1:
+            self._unknown.setdefault(product, Spans()).add(blind_since + 1, trade_id - 1)
+        newest = self._newest.get(product, trade_id)
+        if offset > self._followed_up_to and trade_id > newest + 1:
+            self._open.setdefault(product, Spans()).add(newest + 1, trade_id - 1)
+        self._newest[product] = max(newest, trade_id)
+
+    def missing(self, gaps: Iterable[MarketGap]) -> tuple[list[Hole], list[Hole]]:
+        """What is missing between the trades of each product and is neither on record nor lost with the file.
+
+        Returns:
+            What nothing explains; and what the backfill has yet to fetch, or to look at.
+        """
         for gap in gaps:
             if gap.kind == "trades":
                 for product in gap.products:
                     self._unknown.setdefault(product, Spans()).add(gap.first, gap.last)
+        holes: list[Hole] = []
+        still_open: list[Hole] = []
         for product, spans in sorted(self._trades.items()):
-            begin = 0 if self._complete else self._begins.get(product)
-            if begin is None:
-                continue
-            explained = self._unknown.get(product, Spans())
-            for (_, before), (after, _) in pairwise(spans):
-                if after > begin:
-                    for low, high in explained.missing(max(before + 1, begin), after - 1):
-                        yield Hole(product, low, high)
+            explained, opened = self._unknown.get(product, Spans()), self._open.get(product, Spans())
+            for first, last in self._between(product, spans):
+                for low, high in explained.missing(first, last):
+                    unfetched = list(opened.missing(low, high))
+                    holes += [Hole(product, *span) for span in unfetched]
+                    still_open += [Hole(product, *span) for span in _spans(unfetched).missing(low, high)]
+        return holes, still_open
+
+    def _between(self, product: str, spans: Spans) -> Iterator[tuple[int, int]]:
+        begin = 0 if self._complete else self._begins.get(product)
+        if begin is None:
+            return
+        for (_, before), (first, last) in pairwise(spans):
+            # One id alone in the far distance is a damaged number, which the backfill does not believe either.
+            if first > begin and not (first == last and first - before > LEAP):
+                yield max(before + 1, begin), first - 1
+
+
+def _spans(pairs: Iterable[tuple[int, int]]) -> Spans:
+    spans = Spans()
+    for first, last in pairs:
+        spans.add(first, last)
+    return spans

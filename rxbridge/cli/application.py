@@ -10,18 +10,28 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from rxbridge import __version__
+from rxbridge.cli.dead_letters import letters_app
+from rxbridge.cli.gaps import gaps_app
+from rxbridge.cli.options import (
+    AUDIT_FAILED,
+    CONFIGURATION,
+    INTERRUPTED,
+    NO_PERMISSION,
+    UNAVAILABLE,
+    Channels,
+    Config,
+    FeedUrl,
+    JournalPath,
+    Products,
+    PulseStreamUrl,
+    arguments,
+)
 from rxbridge.errors import ConfigError, RxBridgeError, SubscriptionRejected, Unauthorized
-
-AUDIT_FAILED = 1
-UNAVAILABLE = 69
-NO_PERMISSION = 77
-CONFIGURATION = 78
-INTERRUPTED = 130
 
 app = typer.Typer(
     help="Coinbase market data, delivered to PulseStream with nothing lost and nothing stored twice.",
@@ -30,6 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(letters_app, name="dead-letters")
+app.add_typer(gaps_app, name="gaps")
 
 
 class Role(StrEnum):
@@ -56,12 +68,6 @@ class Speed(StrEnum):
     MAXIMUM = "max"
 
 
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file; rxbridge.toml, if there is one.")]
-Products = Annotated[str | None, typer.Option(help="Products, separated by commas.")]
-Channels = Annotated[str | None, typer.Option(help="ticker, matches, heartbeat; separated by commas.")]
-FeedUrl = Annotated[str | None, typer.Option(help="WebSocket address of the feed.")]
-PulseStreamUrl = Annotated[str | None, typer.Option("--pulsestream-url", help="PulseStream's address.")]
-JournalPath = Annotated[Path | None, typer.Option("--journal", help="The journal's file.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")]
 
 
@@ -89,7 +95,7 @@ def run(
 
     run_bridge(
         config,
-        _arguments(products, channels, feed_url, pulsestream_url, journal)
+        arguments(products, channels, feed_url, pulsestream_url, journal)
         | {
             "run.role": role,
             "run.dry_run": dry_run,
@@ -113,8 +119,8 @@ def check(
     """Check configuration, journal, disk, both servers and the key, and say what to do about each."""
     from rxbridge.cli.check import check_everything
 
-    arguments = _arguments(products, channels, feed_url, pulsestream_url, journal)
-    raise typer.Exit(check_everything(config, arguments, offline=offline))
+    given = arguments(products, channels, feed_url, pulsestream_url, journal)
+    raise typer.Exit(check_everything(config, given, offline=offline))
 
 
 @app.command("config")
@@ -129,7 +135,7 @@ def show_config(
     """Show each setting's value and where it came from, secrets hidden."""
     from rxbridge.cli.config import print_settings
 
-    print_settings(config, _arguments(products, channels, feed_url, pulsestream_url, journal))
+    print_settings(config, arguments(products, channels, feed_url, pulsestream_url, journal))
 
 
 @app.command()
@@ -139,12 +145,15 @@ def verify(
     journal: JournalPath = None,
     config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Send again what is missing, until it is proven to be stored.")
+    ] = False,
 ) -> None:
     """Compare what was received with what PulseStream holds."""
     from rxbridge.cli.verify import verify_journal
 
-    arguments = _arguments(None, channels, None, pulsestream_url, journal)
-    if not verify_journal(config, arguments, as_json=json):
+    given = arguments(None, channels, None, pulsestream_url, journal)
+    if not verify_journal(config, given, as_json=json, repair=repair):
         raise typer.Exit(AUDIT_FAILED)
 
 
@@ -233,20 +242,3 @@ def exit_code(error: RxBridgeError) -> int:
     if isinstance(error, ConfigError | SubscriptionRejected):
         return CONFIGURATION
     return NO_PERMISSION if isinstance(error, Unauthorized) else UNAVAILABLE
-
-
-def _arguments(
-    products: str | None,
-    channels: str | None,
-    feed_url: str | None,
-    pulsestream_url: str | None,
-    journal: Path | None,
-) -> dict[str, Any]:
-    """The options that several commands share, under the names of their settings."""
-    return {
-        "feed.products": products,
-        "feed.channels": channels,
-        "feed.url": feed_url,
-        "pulsestream.url": pulsestream_url,
-        "journal.path": journal,
-    }

@@ -17,7 +17,7 @@ from loguru import logger
 
 from rxbridge import __version__
 from rxbridge.bridge import Bridge
-from rxbridge.cli.application import INTERRUPTED
+from rxbridge.cli.options import INTERRUPTED
 from rxbridge.cli.status import StatusLine, summary
 from rxbridge.config import Settings, load
 from rxbridge.telemetry.logging import configure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -11,56 +10,72 @@ from typing import Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rxbridge.assembly import pulsestream_client
-from rxbridge.audit import Audit, audit
+from rxbridge.audit import Audit, Repair, audit
+from rxbridge.cli.journals import maintaining, reading
+from rxbridge.cli.printing import plain, progress
 from rxbridge.config import Settings, load
-from rxbridge.errors import ConfigError
-from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.telemetry.logging import configure
 
 
-def verify_journal(config: Path | None, arguments: Mapping[str, Any], *, as_json: bool) -> bool:
+def verify_journal(config: Path | None, arguments: Mapping[str, Any], *, as_json: bool, repair: bool) -> bool:
     """Audit, with a progress bar on a terminal; whether the audit is ok."""
     # As SIGINT does: the ledger in its temporary folder is removed on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = load(config, arguments)
     configure(secrets=settings.pulsestream.secrets(), form=settings.log.format)
-    result = audit_journal(settings)
+    result = audit_journal(settings, repair=repair)
     if as_json:
         typer.echo(msgspec.json.encode(result).decode())
     else:
-        for key in result.missing_ids:
-            typer.echo(f"missing: {key}", err=True)
-        if result.unreadable:
-            typer.echo(f"the journal's file has lost {result.unreadable} frames: see its gaps", err=True)
-        typer.echo(f"frames without an event: ignored={result.ignored} repeated={result.repeated}", err=True)
+        for line in _remarks(result):
+            typer.echo(line, err=True)
         typer.echo(str(result))
     return result.ok
 
 
-def audit_journal(settings: Settings) -> Audit:
+def audit_journal(settings: Settings, *, repair: bool = False) -> Audit:
     """Audit the journal that the settings name."""
-    if not settings.journal.path.exists():
-        raise ConfigError("journal.path", f"there is no journal at {settings.journal.path}")
-    client = pulsestream_client(settings.pulsestream)
-    bar = Progress(
-        TextColumn("auditing {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(file=sys.stderr),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    tasks: dict[str, TaskID] = {}
+    channels = settings.feed.channels
+    note = "" if settings.backfill.enabled else "backfill.enabled is false, so nobody fetches them"
+    opened = maintaining(settings) if repair else reading(settings)
+    with opened as journal, closing(pulsestream_client(settings.pulsestream)) as client, progress("auditing") as report:
+        repairing = Repair(
+            journal,
+            client,
+            channels=channels,
+            environment=settings.events.environment,
+            after_seconds=settings.delivery.confirm_after_seconds,
+            wait_after_timeout_seconds=settings.pulsestream.wait_after_timeout_seconds,
+        )
+        return audit(
+            journal, client, channels=channels, repair=repairing if repair else None, holes_note=note, report=report
+        )
 
-    def report(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = bar.add_task(what)
-        bar.update(tasks[what], completed=done, total=max(done, total))
 
-    with closing(client), closing(SqliteJournal(settings.journal.path, role="read")) as journal, bar:
-        return audit(journal, client, channels=settings.feed.channels, report=report)
+def _remarks(result: Audit) -> list[str]:
+    """What else there is to say, a line each."""
+    lines = [f"missing: {plain(key)}" for key in result.missing_ids]
+    if result.unconfirmed:
+        lines.append(f"of the missing, {result.unconfirmed} are still to be looked for by the bridge's confirmation")
+    if result.repaired:
+        lines.append(f"{result.repaired} events were missing; they were sent again, and are stored now")
+    lines += [
+        f"trades missing, and on no record: {plain(hole.product)} {hole.first} to {hole.last}" for hole in result.holes
+    ]
+    if result.holes and result.holes_note:
+        lines.append(f"that is no failure: {result.holes_note}")
+    if result.open_trades:
+        lines.append(f"{result.open_trades} trades are still to be fetched by the backfill")
+    if result.gaps:
+        lines.append(f"{result.gaps} gaps of the market are on record: see rxbridge gaps")
+    if result.purged:
+        lines.append(f"of the dropped, {result.purged} were dead letters that somebody has purged")
+    if result.unreadable:
+        hint = "see rxbridge gaps, and rxbridge gaps acknowledge"
+        lines.append(f"the journal's file has lost {result.unreadable} frames: {hint}")
+    if result.acknowledged_gaps:
+        lines.append(f"acknowledged gaps: the journal's file has lost {result.acknowledged_gaps} frames")
+    lines.append(f"frames without an event: ignored={result.ignored} repeated={result.repeated}")
+    return lines

@@ -1,0 +1,40 @@
+"""Options and exit codes that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+AUDIT_FAILED = 1
+NOT_ALL_DELIVERED = 1
+WRONG_USAGE = 2
+UNAVAILABLE = 69
+NO_PERMISSION = 77
+CONFIGURATION = 78
+INTERRUPTED = 130
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file; rxbridge.toml, if there is one.")]
+Products = Annotated[str | None, typer.Option(help="Products, separated by commas.")]
+Channels = Annotated[str | None, typer.Option(help="ticker, matches, heartbeat; separated by commas.")]
+FeedUrl = Annotated[str | None, typer.Option(help="WebSocket address of the feed.")]
+PulseStreamUrl = Annotated[str | None, typer.Option("--pulsestream-url", help="PulseStream's address.")]
+JournalPath = Annotated[Path | None, typer.Option("--journal", help="The journal's file.")]
+
+
+def arguments(
+    products: str | None = None,
+    channels: str | None = None,
+    feed_url: str | None = None,
+    pulsestream_url: str | None = None,
+    journal: Path | None = None,
+) -> dict[str, Any]:
+    """These options under the names of their settings."""
+    return {
+        "feed.products": products,
+        "feed.channels": channels,
+        "feed.url": feed_url,
+        "pulsestream.url": pulsestream_url,
+        "journal.path": journal,
+    }
