@@ -127,6 +127,11 @@ class Fault:
         within = since if self.every is None else since - number * self.every
         return None if self.seconds is not None and within >= self.seconds else number
 
+    def end(self, occurrence: int) -> float:
+        """When it ends, having begun for the `occurrence`-th time, counted from 0; infinity if it does not."""
+        begins = self.at + occurrence * (self.every or 0.0)
+        return math.inf if self.seconds is None else begins + self.seconds
+
     def _check_timing(self) -> None:
         _require("at", self.at, "seconds, 0 or more", valid=is_number(self.at) and self.at >= 0)
         for name, value in (("seconds", self.seconds), ("every", self.every)):

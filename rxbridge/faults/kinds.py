@@ -61,7 +61,7 @@ def _positive(value: object) -> bool:
     return isinstance(value, int | float) and is_number(value) and value > 0
 
 
-def _text(value: object) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
@@ -72,10 +72,10 @@ _RETRY_AFTER = Parameter(
     'whole seconds, or "date" for the other form of the header', lambda value: value == "date" or is_whole(value)
 )
 _DELAY = Parameter("seconds, 0 or more", _not_negative, required=True)
-_FIELD = Parameter("the name of a field; without one, any field", _text)
+_FIELD = Parameter("the name of a field; without one, any field", _is_text)
 _CHOICE: Mapping[str, Parameter] = {
-    "type": Parameter("a frame's type, such as match; without one, all that carry data", _text),
-    "product": Parameter("a product; without one, all", _text),
+    "type": Parameter("a frame's type, such as match; without one, all that carry data", _is_text),
+    "product": Parameter("a product; without one, all", _is_text),
 }
 """Which frames a fault is about."""
 
@@ -93,7 +93,7 @@ _FEED: dict[str, Kind] = {
     "null_field": Kind({**_CHOICE, "field": _FIELD}),
     "clock": Kind({**_CHOICE, "offset_seconds": Parameter("seconds", is_number, 3600.0)}),
     "last_trade_id_zero": Kind({"product": _CHOICE["product"]}),
-    "garbage": Kind(_CHOICE),
+    "garbage": Kind({**_CHOICE, "text": Parameter("what is sent; without it, any garbage", _is_text)}),
     "binary": Kind(_CHOICE),
     "huge": Kind(
         {**_CHOICE, "bytes": Parameter("bytes, 1 to 100,000,000", lambda v: is_whole(v, 1, 100_000_000), 10_000_000)}
@@ -114,8 +114,8 @@ _FEED: dict[str, Kind] = {
     "reset": Kind(momentary=True),
     "silence": Kind(momentary=True),
     "trickle": Kind({"bytes_per_second": Parameter("bytes a second, above 0", _positive, 100.0)}),
-    "subscription_error": Kind({"product": Parameter("a product", _text, required=True)}),
-    "partial_ack": Kind({"channel": Parameter("a channel", _text, required=True)}),
+    "subscription_error": Kind({"product": Parameter("a product", _is_text, required=True)}),
+    "partial_ack": Kind({"channel": Parameter("a channel", _is_text, required=True)}),
     "rest_429": Kind({"retry_after": _RETRY_AFTER}),
     "rest_500": Kind(),
     "rest_slow": Kind({"delay_seconds": _DELAY}),
@@ -139,11 +139,11 @@ _SINK: dict[str, Kind] = {
         }
     ),
     "slow": Kind({"seconds_per_event": Parameter("seconds, 0 or more", _not_negative, 1.0)}),
-    "redirect": Kind({"location": Parameter("an address", _text)}),
+    "redirect": Kind({"location": Parameter("an address", _is_text)}),
     "wrong_certificate": Kind(
         {
-            "certificate": Parameter("a PEM file", _text, required=True),
-            "key": Parameter("a PEM file", _text, required=True),
+            "certificate": Parameter("a PEM file", _is_text, required=True),
+            "key": Parameter("a PEM file", _is_text, required=True),
         }
     ),
 }

@@ -111,10 +111,6 @@ class Faults:
         """The faults of these kinds, whenever they are."""
         return tuple(fault for fault in self._running if fault.kind in kinds)
 
-    def momentary(self) -> tuple[Fault, ...]:
-        """The faults that hit, at each of their `beginnings`, what is connected then."""
-        return tuple(fault for fault in self._running if self._kinds[fault.kind].momentary)
-
     def lasting(self, kind: str) -> tuple[Fault, ...]:
         """The faults of a kind that last now and are not used up, whatever their probability."""
         if not (candidates := self._by_kind.get(kind)):

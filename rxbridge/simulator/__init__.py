@@ -3,8 +3,9 @@
 from rxbridge.errors import MissingExtra
 
 try:
+    from rxbridge.simulator.options import SimulatorOptions
     from rxbridge.simulator.session import SimulatorStatistics
-    from rxbridge.simulator.simulator import Simulator, SimulatorOptions, serve
+    from rxbridge.simulator.simulator import Simulator, serve
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "websockets":
         raise

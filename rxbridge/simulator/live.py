@@ -59,6 +59,8 @@ class LiveFeed(Feed):
         heartbeat_seconds: float,
         clock: TradeClock,
         trades_kept: int,
+        history: int,
+        history_seconds: float,
     ) -> None:
         """Open the markets; nothing is traded before `run`.
 
@@ -66,14 +68,24 @@ class LiveFeed(Feed):
             products: What is traded, each as likely as the other.
             seed: Makes the markets, and the order in which they are traded.
             rate: Trades a second over all products, on average; 0 for none.
-            max_trades: How many trades to make, not counting the one that opens each market; None for no end.
+            max_trades: How many trades to make, not counting the history and the one that opens each market; None for
+                no end.
             heartbeat_seconds: The time between the heartbeats of a product.
             clock: The time of the trades.
             trades_kept: How many trades a product REST can look back on.
+            history: How many trades of each product were made before.
+            history_seconds: How far apart they are.
         """
         self.channels = CHANNELS
         self.markets = {
-            product.product_id: Market(product, seed=seed, start_ns=clock.now_ns(), trades_kept=trades_kept)
+            product.product_id: Market(
+                product,
+                seed=seed,
+                start_ns=clock.now_ns(),
+                trades_kept=trades_kept,
+                history=history,
+                history_seconds=history_seconds,
+            )
             for product in products
         }
         self.products = frozenset(self.markets)

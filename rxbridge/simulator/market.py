@@ -86,15 +86,29 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 class Market:
     """The market of one product. It opens with one trade, so there is always a last one."""
 
-    def __init__(self, product: Product, *, seed: int, start_ns: int, trades_kept: int = 100_000) -> None:
+    def __init__(
+        self,
+        product: Product,
+        *,
+        seed: int,
+        start_ns: int,
+        trades_kept: int = 100_000,
+        history: int = 0,
+        history_seconds: float = 1.0,
+    ) -> None:
         """Open the market.
 
         Args:
             product: What is traded.
             seed: Markets of the same product and seed are the same; those of different products are independent.
-            start_ns: When it opens: nanoseconds since the Unix epoch.
+            start_ns: Now: nanoseconds since the Unix epoch.
             trades_kept: How many of the newest trades `page` can look back on.
+            history: How many trades have been made already, after the one that opened the market. They are those that
+                a market without a history makes first, but for their times.
+            history_seconds: How far they are apart, on average; the newest is of now.
         """
+        spacing_ns = round(history_seconds * 1_000_000_000)
+        opened_ns = start_ns - history * spacing_ns
         self.product = product
         self._random = Random(f"{seed} {product.product_id}")  # noqa: S311  (a market, not a secret)
         self._middle = product.reference_price * math.exp(self._random.gauss(0.0, 0.02))
@@ -103,16 +117,18 @@ class Market:
             self._random,
             max(SMALLEST_PRICE, round(self._middle)),
             INTERVAL_NOTIONAL * self._units_a_notional / self._middle,
-            start_ns,
+            opened_ns,
         )
         self._volume_before = round((DAYS_A_MONTH - 1) * self._day.volume * self._random.uniform(0.5, 1.5))
         self.sequence = self._random.randrange(100_000_000, 100_000_000_000)
         self._first_id = self._random.randrange(10_000_000, 1_000_000_000)
         self._next_id = self._first_id
-        self._time_ns = start_ns
+        self._time_ns = opened_ns
         self._trades_kept = trades_kept
         self._kept: dict[int, Trade] = {}
-        self.latest = self.order(start_ns, at_most=1)[0]
+        self.latest = self.order(opened_ns, at_most=1)[0]
+        while (made := self._next_id - self._first_id - 1) < history:
+            self.order(opened_ns + (made + 1) * spacing_ns, at_most=min(LONGEST_SWEEP, history - made))
 
     @property
     def trade_ids(self) -> range:

@@ -26,6 +26,12 @@ class Answer(msgspec.Struct, frozen=True):
     headers: dict[str, str] = {}
 
 
+TOO_MANY_REQUESTS = Answer(429, b'{"message":"Public rate limit exceeded"}')
+INTERNAL_ERROR = Answer(500, b'{"message":"Internal server error"}')
+NO_TRADES = Answer(200, b"[]")
+METHOD_NOT_ALLOWED = Answer(405, b'{"message":"MethodNotAllowed"}', {"Allow": "GET"})
+
+
 class _Product(msgspec.Struct):
     id: str
     base_currency: str
@@ -73,6 +79,15 @@ def answer(target: str, *, products: AbstractSet[str], markets: Mapping[str, Mar
             return _trades(markets[product_id], url.query)
         case _:
             return _refused(404, "NotFound")
+
+
+def trades_asked_for(target: str) -> str | None:
+    """The product whose trades a GET is about; None if it is about something else."""
+    match urlsplit(target).path.strip("/").split("/"):
+        case ["products", product_id, "trades"]:
+            return product_id
+        case _:
+            return None
 
 
 def _product(product_id: str, market: Market | None) -> _Product:

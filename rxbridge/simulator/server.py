@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 from http import HTTPStatus
 from random import Random
@@ -19,8 +18,13 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
 from rxbridge.errors import ConfigError
+from rxbridge.faults import Fault, Faults
 from rxbridge.simulator import rest
-from rxbridge.simulator.protocol import Refusal, parse, shuffled
+from rxbridge.simulator.faulty_connection import FaultyConnection
+from rxbridge.simulator.faulty_rest import Rest
+from rxbridge.simulator.faulty_session import FaultySession, Saboteur
+from rxbridge.simulator.protocol import Refusal, Request, parse, shuffled
+from rxbridge.simulator.rest_limit import RateLimit
 from rxbridge.simulator.session import Feed, Session, SimulatorStatistics
 
 HOST = "127.0.0.1"
@@ -35,7 +39,15 @@ class ExchangeServer:
     """Speaks Coinbase's Exchange protocol with any number of clients."""
 
     def __init__(
-        self, feed: Feed, *, port: int, seed: int, subscribe_deadline_seconds: float, backlog_limit_bytes: int
+        self,
+        feed: Feed,
+        *,
+        port: int,
+        seed: int,
+        subscribe_deadline_seconds: float,
+        backlog_limit_bytes: int,
+        rest_limit: RateLimit,
+        faults: Faults,
     ) -> None:
         """Prepare a server; `run` opens the port.
 
@@ -45,8 +57,10 @@ class ExchangeServer:
             seed: Makes what Coinbase leaves to chance: the order of acknowledgements and of first frames.
             subscribe_deadline_seconds: How long a client may take to subscribe to something.
             backlog_limit_bytes: How much may wait for a client that reads too slowly.
+            rest_limit: How many REST requests are answered.
+            faults: What goes wrong, and when, counted from when clients can connect.
         """
-        self.statistics = SimulatorStatistics()
+        self.statistics = SimulatorStatistics(faults=faults.counts)
         self._feed = feed
         self._port = port
         self._random = Random(f"{seed} server")  # noqa: S311  (a shuffle, not a secret)
@@ -54,6 +68,9 @@ class ExchangeServer:
         self._backlog_limit_bytes = backlog_limit_bytes
         self._sessions: set[Session] = set()
         self._closing: set[asyncio.Task[None]] = set()
+        self._faults = faults
+        self._rest = Rest(faults, rest_limit, products=feed.products, markets=feed.markets)
+        self._saboteur = Saboteur(faults, seed, self._sessions)
 
     async def run(self, stop: asyncio.Event, listening: Callable[[int], None]) -> None:
         """Serve until `stop` is set, then close every connection with code 1001.
@@ -71,7 +88,9 @@ class ExchangeServer:
                 HOST,
                 self._port,
                 process_request=self._answer_http,
-                open_timeout=OPEN_TIMEOUT_SECONDS,
+                create_connection=FaultyConnection if self._faults else None,
+                # An answer of REST is a handshake that ends otherwise.
+                open_timeout=OPEN_TIMEOUT_SECONDS + self._rest.longest_delay_seconds,
                 close_timeout=CLOSE_TIMEOUT_SECONDS,
                 # Coinbase's heartbeats are messages; and a client that is slow to read is slow to answer a ping.
                 ping_interval=None,
@@ -79,6 +98,7 @@ class ExchangeServer:
         except OSError as error:
             raise ConfigError("port", f"{self._port} cannot be listened on: {error.strerror or error}") from error
         try:
+            self._faults.start()
             listening(next(iter(server.sockets)).getsockname()[1])
             await self._feed_until(stop)
         finally:
@@ -99,7 +119,7 @@ class ExchangeServer:
         return len(connections)
 
     async def _feed_until(self, stop: asyncio.Event) -> None:
-        feeding = asyncio.create_task(self._feed.run())
+        feeding = asyncio.create_task(self._work())
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((feeding, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -110,17 +130,22 @@ class ExchangeServer:
             stopping.cancel()
             await asyncio.wait((feeding, stopping))
 
+    async def _work(self) -> None:
+        if not self._faults:
+            await self._feed.run()
+            return
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._feed.run())
+            tasks.create_task(self._saboteur.run())
+
     async def _converse(self, connection: ServerConnection) -> None:
-        session = Session(
-            connection,
-            self.statistics,
-            backlog_limit_bytes=self._backlog_limit_bytes,
-            too_slow=self._give_up_slow,
-        )
+        session = self._session(connection)
         self.statistics.connections += 1
         self._sessions.add(session)
         loop = asyncio.get_running_loop()
         deadline = loop.call_later(self._subscribe_deadline_seconds, self._give_up_silent, session)
+        if isinstance(session, FaultySession):
+            self._saboteur.opened(session)
         try:
             with contextlib.suppress(ConnectionClosed):
                 async for message in connection:
@@ -131,9 +156,15 @@ class ExchangeServer:
             self._sessions.discard(session)
             self._feed.detach(session, list(session.subscriptions))
 
+    def _session(self, connection: ServerConnection) -> Session:
+        limit, too_slow = self._backlog_limit_bytes, self._give_up_slow
+        if isinstance(connection, FaultyConnection):
+            return self._saboteur.session(connection, self.statistics, backlog_limit_bytes=limit, too_slow=too_slow)
+        return Session(connection, self.statistics, backlog_limit_bytes=limit, too_slow=too_slow)
+
     def _obey(self, session: Session, message: str | bytes) -> bool:
         """Do what a client asks for; whether that was to subscribe to something."""
-        request = parse(message, channels=self._feed.channels, products=self._feed.products)
+        request = self._understood(message)
         if isinstance(request, Refusal):
             session.push("error", msgspec.json.encode(request))
             return False
@@ -153,12 +184,39 @@ class ExchangeServer:
         self._feed.attach(session, asked)
         return True
 
+    def _understood(self, message: str | bytes) -> Request | Refusal:
+        """What a client asks for, as far as the schedule lets it have that."""
+        channels, products = self._feed.channels, self._feed.products
+        request = parse(message, channels=channels, products=products)
+        if not self._faults or isinstance(request, Refusal) or request.action == "unsubscribe":
+            return request
+        asked = {product for names in request.products.values() for product in names or ()}
+        refused = {fault.text("product") for fault in self._strike("subscription_error", "product", asked)}
+        if refused:
+            return parse(message, channels=channels, products=products - refused)
+        missing = {fault.text("channel") for fault in self._strike("partial_ack", "channel", set(request.products))}
+        granted = {channel: names for channel, names in request.products.items() if channel not in missing}
+        return Request("subscribe", granted)
+
+    def _strike(self, kind: str, parameter: str, asked: set[str]) -> list[Fault]:
+        """The faults of this kind that hit something that is asked for; they have been counted."""
+        struck = [
+            fault
+            for fault in self._faults.lasting(kind)
+            if fault.text(parameter) in asked and self._faults.happens(fault)
+        ]
+        for fault in struck:
+            self._faults.fired(fault)
+        return struck
+
     def _give_up_slow(self, session: Session) -> None:
         self.statistics.slow_clients += 1
         logger.warning("simulator: a client reads too slowly, more than {} bytes wait", self._backlog_limit_bytes)
         self._give_up(session, "ErrSlowConsume")
 
     def _give_up_silent(self, session: Session) -> None:
+        if not session.is_heard:
+            return
         self.statistics.silent_clients += 1
         self._give_up(session, f"no subscribe within {self._subscribe_deadline_seconds:g} s")
 
@@ -167,15 +225,11 @@ class ExchangeServer:
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
-    def _answer_http(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
+    async def _answer_http(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
         del connection
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return None
-        answer = (
-            rest.answer(request.path, products=self._feed.products, markets=self._feed.markets, now_ns=time.time_ns())
-            if request.method == "GET"
-            else rest.Answer(HTTPStatus.METHOD_NOT_ALLOWED, b'{"message":"MethodNotAllowed"}', {"Allow": "GET"})
-        )
+        answer = await self._rest.answer(request.path) if request.method == "GET" else rest.METHOD_NOT_ALLOWED
         headers = Headers(
             {
                 "Content-Type": "application/json; charset=utf-8",

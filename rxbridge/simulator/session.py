@@ -29,12 +29,14 @@ class SimulatorStatistics:
         frames: Frames that were handed to a socket, by wire type. One that goes to two clients counts twice.
         silent_clients: Connections closed because no subscribe came in time.
         slow_clients: Connections closed because too much waited to be sent to them.
+        faults: How often each kind of the schedule happened, by its name.
     """
 
     connections: int = 0
     frames: dict[str, int] = field(default_factory=_no_frames)
     silent_clients: int = 0
     slow_clients: int = 0
+    faults: dict[str, int] = field(default_factory=dict[str, int])
 
 
 class Session:
@@ -63,23 +65,33 @@ class Session:
         self._too_slow = too_slow
         self._given_up = False
 
-    def push(self, kind: str, frame: bytes) -> None:
+    @property
+    def is_heard(self) -> bool:
+        """Whether what the client says reaches us."""
+        return True
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether there is any sense in pushing."""
+        return not self._given_up and self.connection.state is State.OPEN
+
+    def push(self, kind: str, frame: bytes, *, text: bool = True) -> None:
         """Send a frame now, without waiting for a client that does not read."""
         if self._given_up or self.connection.state is not State.OPEN:
             return
-        broadcast((self.connection,), frame, text=True)
+        broadcast((self.connection,), frame, text=text)
         self._frames[kind] += 1
         if self.connection.transport.get_write_buffer_size() > self._backlog_limit_bytes:
             self._given_up = True
             self._too_slow(self)
 
-    async def send(self, kind: str, frame: bytes) -> None:
+    async def send(self, kind: str, frame: bytes, *, text: bool = True) -> None:
         """Send a frame, as fast as the client reads.
 
         Raises:
             websockets.exceptions.ConnectionClosed: The connection ended.
         """
-        await self.connection.send(frame, text=True)
+        await self.connection.send(frame, text=text)
         self._frames[kind] += 1
 
 

@@ -9,33 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from threading import Thread
 from types import TracebackType
-from typing import Self, TypedDict, Unpack
+from typing import Self, Unpack
 
 from loguru import logger
 
 from rxbridge.errors import ConfigError
+from rxbridge.faults import Fault, Faults
 from rxbridge.simulator.live import LiveFeed, TradeClock
+from rxbridge.simulator.options import SimulatorOptions, check
 from rxbridge.simulator.products import products_named
 from rxbridge.simulator.replay import ReplayFeed, TimedFrame
+from rxbridge.simulator.rest_limit import BURST, REQUESTS_PER_SECOND, RateLimit
 from rxbridge.simulator.server import HOST, ExchangeServer
 from rxbridge.simulator.session import Feed, SimulatorStatistics
-
-
-class SimulatorOptions(TypedDict, total=False):
-    """The keyword arguments of `Simulator`, which describes them."""
-
-    products: Sequence[str]
-    rate: float
-    seed: int
-    port: int
-    recording: Callable[[], Iterable[TimedFrame]] | None
-    speed: float
-    heartbeat_seconds: float
-    subscribe_deadline_seconds: float
-    max_trades: int | None
-    start_ns: int | None
-    trades_kept: int
-    backlog_limit_bytes: int
 
 
 class Simulator:
@@ -62,6 +48,11 @@ class Simulator:
         start_ns: int | None = None,
         trades_kept: int = 100_000,
         backlog_limit_bytes: int = 8 * 1024 * 1024,
+        history: int = 0,
+        history_seconds: float = 1.0,
+        rest_requests_per_second: float = REQUESTS_PER_SECOND,
+        rest_burst: int = BURST,
+        faults: Iterable[Fault] = (),
     ) -> None:
         """Prepare a simulator: of live markets, or, with `recording`, of what was received once.
 
@@ -76,16 +67,31 @@ class Simulator:
                 reads.
             heartbeat_seconds: The time between the heartbeats of a product.
             subscribe_deadline_seconds: How long a client may take to subscribe to something.
-            max_trades: How many trades to make after those that open the markets; None for no end.
+            max_trades: How many trades to make after those that open the markets and the history; None for no end.
             start_ns: When the markets open, in nanoseconds since the Unix epoch. Time then moves with the trades alone,
                 so that the frames of all trades are the same at each run. None for the real time.
             trades_kept: How many trades a product REST can look back on.
             backlog_limit_bytes: How much may wait for a client that reads too slowly, before it is disconnected.
+            history: How many trades each market has made before the start, besides the one that opened it. They are
+                those that the same product and seed make without a history, but for their times: to a client that
+                knows the first of them, this is the market that it left, a while later.
+            history_seconds: How far apart they are, on average, up to now.
+            rest_requests_per_second: How many REST requests are answered; those beyond get 429. 0 for no limit.
+            rest_burst: How many of them at once.
+            faults: What goes wrong, and when, in seconds since clients can connect. Those of the sink do not matter.
 
         Raises:
             ConfigError: An argument makes no sense, or the recording is none of the Exchange feed.
         """
-        _check(rate=rate, speed=speed, heartbeat_seconds=heartbeat_seconds)
+        check(
+            rate=rate,
+            speed=speed,
+            heartbeat_seconds=heartbeat_seconds,
+            history=history,
+            history_seconds=history_seconds,
+            rest_requests_per_second=rest_requests_per_second,
+            rest_burst=rest_burst,
+        )
         self._live: LiveFeed | None = None
         feed: Feed
         if recording is None:
@@ -97,6 +103,8 @@ class Simulator:
                 heartbeat_seconds=heartbeat_seconds,
                 clock=TradeClock(start_ns),
                 trades_kept=trades_kept,
+                history=history,
+                history_seconds=history_seconds,
             )
         else:
             feed = ReplayFeed(recording, speed=speed, heartbeat_seconds=heartbeat_seconds)
@@ -106,6 +114,8 @@ class Simulator:
             seed=seed,
             subscribe_deadline_seconds=subscribe_deadline_seconds,
             backlog_limit_bytes=backlog_limit_bytes,
+            rest_limit=RateLimit(rest_requests_per_second, rest_burst),
+            faults=Faults(faults, side="feed", seed=seed),
         )
         self._port = port
         self._thread: Thread | None = None
@@ -131,7 +141,8 @@ class Simulator:
     def trades(self, product: str) -> range:
         """The ids of all trades that a live market has made: what a client that missed nothing must have.
 
-        The first one opened the market, before anyone could connect; a subscribe to `matches` repeats the latest.
+        The first one opened the market, before anyone could connect, and the history follows; a subscribe to
+        `matches` repeats the latest.
 
         Raises:
             KeyError: There is no such product.
@@ -272,13 +283,3 @@ def serve(*, ready: Callable[[str], None], **options: Unpack[SimulatorOptions]) 
     simulator = Simulator(**options)
     asyncio.run(simulator.serve_until_signal(ready))
     return simulator.statistics
-
-
-def _check(*, rate: float, speed: float, heartbeat_seconds: float) -> None:
-    # Written so that NaN, too, is refused.
-    if not 0 <= rate < float("inf"):
-        raise ConfigError("rate", f"{rate} is no number of trades a second")
-    if not speed > 0:
-        raise ConfigError("speed", f"{speed} is no speed", "1 is as it was received")
-    if not heartbeat_seconds > 0:
-        raise ConfigError("heartbeat_seconds", f"{heartbeat_seconds} is no time between heartbeats")

@@ -187,7 +187,7 @@ def test_a_momentary_kind_without_a_duration_takes_no_time() -> None:
     assert faults.lasting("close") == ()
     assert faults.happens(fault)
     assert faults.active("reset") is not None
-    assert faults.momentary() == tuple(faults)
+    assert faults.of("close", "reset") == tuple(faults)
     beginnings = fault.beginnings()
     assert [next(beginnings) for _ in range(3)] == [5.0, 15.0, 25.0]
     assert list(Fault("close", at=5.0).beginnings()) == [5.0]
@@ -201,7 +201,6 @@ def test_the_same_word_on_both_sides_and_what_is_of_the_other_side() -> None:
     sink = Faults(faults[:1], side="sink")
     sink.start()
     assert sink.active("reset") == faults[0]
-    assert sink.momentary() == ()
 
 
 def test_it_happens_so_many_times_each_time_it_begins() -> None:
@@ -287,6 +286,7 @@ def test_it_lasts_from_each_beginning_for_its_seconds(at: float, seconds: float,
     beginnings = fault.beginnings()
     begins = [next(beginnings) for _ in range(number + 1)][-1]
     assert fault.occurrence(begins + seconds / 2) == number
+    assert fault.end(number) == pytest.approx(begins + seconds)
     assert fault.occurrence(begins + seconds + rest + 0.005) in ({None} if rest > 0 else {None, number})
     assert fault.occurrence(at / 2 - 0.001) is None
 
