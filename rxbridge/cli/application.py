@@ -70,6 +70,10 @@ class Speed(StrEnum):
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")]
 
+Faults = Annotated[
+    Path | None, typer.Option("--faults", dir_okay=False, help="What goes wrong, and when: a TOML file.")
+]
+
 
 @app.command()
 def run(
@@ -176,11 +180,13 @@ def simulate(
     products: Annotated[str, typer.Option(help="Products, separated by commas.")] = "BTC-USD,ETH-USD",
     rate: Annotated[float, typer.Option(min=0, help="Trades a second, over all products.")] = 20,
     seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
+    history: Annotated[int, typer.Option(min=0, help="Trades that each market made before, a second apart.")] = 0,
     recording: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Serve this recording instead (.jsonl, .jsonl.zst)."),
     ] = None,
     speed: Annotated[Speed, typer.Option(help="How fast to serve a recording.")] = Speed.REAL,
+    faults: Faults = None,
 ) -> None:
     """Serve Coinbase's Exchange protocol on loopback: a simulated market, or a recording."""
     from rxbridge.cli.servers import serve_simulator
@@ -190,8 +196,10 @@ def simulate(
         products=products,
         rate=rate,
         seed=seed,
+        history=history,
         recording=recording,
         speed=float(speed.replace("max", "inf")),
+        faults=faults,
     )
 
 

@@ -8,27 +8,43 @@ from pathlib import Path
 import typer
 
 from rxbridge.errors import MissingExtra
+from rxbridge.faults import read_faults, report_line
 from rxbridge.telemetry.logging import configure
 
 
-def serve_simulator(*, port: int, products: str, rate: float, seed: int, recording: Path | None, speed: float) -> None:
-    """Serve a simulated market, or a recording."""
+def serve_simulator(
+    *,
+    port: int,
+    products: str,
+    rate: float,
+    seed: int,
+    history: int,
+    recording: Path | None,
+    speed: float,
+    faults: Path | None,
+) -> None:
+    """Serve a simulated market, or a recording; say at the end which faults happened."""
     try:
         from rxbridge.recording import read
-        from rxbridge.simulator import serve
+        from rxbridge.simulator import TRADES_KEPT, serve
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "demo") from None
     configure()
     names = tuple(name.strip() for name in products.split(",") if name.strip())
-    serve(
+    statistics = serve(
         port=port,
         products=names,
         rate=rate,
         seed=seed,
+        history=history,
+        trades_kept=TRADES_KEPT + history,
         recording=None if recording is None else partial(read, recording),
         speed=speed,
+        faults=() if faults is None else read_faults(faults),
         ready=lambda url: typer.echo(f"simulator: {url}", err=True),
     )
+    if faults is not None:
+        typer.echo(report_line(statistics.faults), err=True)
 
 
 def serve_pulsestream(*, port: int, database: Path, api_key: str, rate_limit: int, latency: float) -> None:

@@ -3,6 +3,7 @@
 from rxbridge.errors import MissingExtra
 
 try:
+    from rxbridge.simulator.market import TRADES_KEPT
     from rxbridge.simulator.options import SimulatorOptions
     from rxbridge.simulator.session import SimulatorStatistics
     from rxbridge.simulator.simulator import Simulator, serve
@@ -11,4 +12,4 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtra("websockets", "demo") from error
 
-__all__ = ["Simulator", "SimulatorOptions", "SimulatorStatistics", "serve"]
+__all__ = ["TRADES_KEPT", "Simulator", "SimulatorOptions", "SimulatorStatistics", "serve"]

@@ -39,6 +39,9 @@ LONGEST_SWEEP = 12
 
 DAYS_A_MONTH = 30
 
+TRADES_KEPT = 100_000
+"""How many trades REST can look back on, unless something else is said."""
+
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
     """One match of a taker's order with a maker's.
@@ -92,7 +95,7 @@ class Market:
         *,
         seed: int,
         start_ns: int,
-        trades_kept: int = 100_000,
+        trades_kept: int = TRADES_KEPT,
         history: int = 0,
         history_seconds: float = 1.0,
     ) -> None:

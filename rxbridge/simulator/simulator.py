@@ -16,6 +16,7 @@ from loguru import logger
 from rxbridge.errors import ConfigError
 from rxbridge.faults import Fault, Faults
 from rxbridge.simulator.live import LiveFeed, TradeClock
+from rxbridge.simulator.market import TRADES_KEPT
 from rxbridge.simulator.options import SimulatorOptions, check
 from rxbridge.simulator.products import products_named
 from rxbridge.simulator.replay import ReplayFeed, TimedFrame
@@ -46,7 +47,7 @@ class Simulator:
         subscribe_deadline_seconds: float = 5.0,
         max_trades: int | None = None,
         start_ns: int | None = None,
-        trades_kept: int = 100_000,
+        trades_kept: int = TRADES_KEPT,
         backlog_limit_bytes: int = 8 * 1024 * 1024,
         history: int = 0,
         history_seconds: float = 1.0,
