@@ -1,0 +1,6 @@
+"""Holes in the trades of a product, found by their ids and filled from Coinbase's REST API."""
+
+from rxbridge.backfill.backfill import Backfill
+from rxbridge.backfill.memory import CONSUMER
+
+__all__ = ["CONSUMER", "Backfill"]

@@ -1,0 +1,84 @@
+"""What the backfill remembers: in a note of the journal, as of one offset, so that a restart goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rxbridge.backfill.tracker import Hole, Tracker
+
+_VERSION = 1
+
+
+class ProductState(msgspec.Struct):
+    """A tracker at rest; holes are pairs of the first and the last missing id."""
+
+    first: int | None
+    head: int | None
+    hint: int | None = None
+    holes: list[tuple[int, int]] = []
+
+
+class State(msgspec.Struct):
+    """Everything that was found out from the frames up to `offset`, and from nothing else.
+
+    Attributes:
+        offset: The last frame that counts.
+        products: What is there and what is missing, by product.
+        connection: The connection of the newest frame that came by one; 0 before the first.
+        last_at: When that frame was received: nanoseconds since the Unix epoch.
+        quiet: Channels that a disconnect has interrupted and that have not been heard of since, with the time at which
+            the last frame before that was received.
+        quoted_to: The offset up to which disconnects are on record.
+        damage: Stands for the damage to the journal that was dealt with.
+        since: Nanoseconds since the Unix epoch: the products in `reaching` are still to be followed from then on.
+        reaching: Those products.
+        version: Of this shape.
+    """
+
+    offset: int = 0
+    products: dict[str, ProductState] = {}
+    connection: int = 0
+    last_at: int = 0
+    quiet: dict[str, int] = {}
+    quoted_to: int = 0
+    damage: str = ""
+    since: int = 0
+    reaching: list[str] = []
+    version: int = _VERSION
+
+
+_DECODER = msgspec.json.Decoder(State)
+
+
+def encode(state: State) -> bytes:
+    """The note."""
+    return msgspec.json.encode(state)
+
+
+def decode(note: bytes) -> State | None:
+    """The state in a note; None if that is of another version, or damaged."""
+    try:
+        state = _DECODER.decode(note)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return state if state.version == _VERSION else None
+
+
+def at_rest(trackers: Mapping[str, Tracker]) -> dict[str, ProductState]:
+    """Trackers as they are kept."""
+    return {
+        product: ProductState(
+            tracker.first, tracker.head, tracker.hint, [(hole.first, hole.last) for hole in tracker.holes]
+        )
+        for product, tracker in trackers.items()
+    }
+
+
+def awake(products: Mapping[str, ProductState]) -> dict[str, Tracker]:
+    """Trackers as they were kept; all of their holes are due."""
+    return {
+        product: Tracker(kept.first, kept.head, kept.hint, [Hole(first, last) for first, last in kept.holes])
+        for product, kept in products.items()
+    }
