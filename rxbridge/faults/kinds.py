@@ -65,6 +65,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
+def _one_of(*words: str) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and value in words
+
+
 LONGEST_CLOSE_REASON_BYTES = 123
 """RFC 6455, section 5.5: a control frame carries 125 bytes at most, of which the code takes two."""
 
@@ -122,24 +126,34 @@ _FEED: dict[str, Kind] = {
     "rest_empty": Kind({"product": _CHOICE["product"]}),
 }
 
+_ROUTES: Mapping[str, Parameter] = {
+    "routes": Parameter('"ingestion" or "all"', _one_of("ingestion", "all"), "ingestion")
+}
+"""Which requests a fault of the sink is about. Those without it are about connections, or about events."""
+
+_STORES = Parameter("true or false", lambda value: isinstance(value, bool), default=False)
+
 _SINK: dict[str, Kind] = {
     "refuse": Kind(),
-    "reset": Kind(),
-    "fail": Kind(),
-    "unauthorized": Kind(),
-    "too_many": Kind({"retry_after": _RETRY_AFTER}),
-    "lose": Kind(),
-    "partial": Kind(),
-    "out_of_shape": Kind(),
-    "html": Kind(),
-    "hang": Kind(
+    "reset": Kind({"after": Parameter('"request" or "response"', _one_of("request", "response"), "request")}),
+    "fail": Kind(_ROUTES),
+    "unauthorized": Kind(_ROUTES),
+    "too_many": Kind({**_ROUTES, "retry_after": _RETRY_AFTER}),
+    "lose": Kind({"commit_after_seconds": Parameter("seconds, above 0; without it, never", _positive)}),
+    "partial": Kind({"cause": Parameter('"database" or "rate_limit"', _one_of("database", "rate_limit"), "database")}),
+    "out_of_shape": Kind({**_ROUTES, "stores": _STORES}),
+    "html": Kind(
         {
-            "delay_seconds": _DELAY,
-            "stores": Parameter("true or false", lambda value: isinstance(value, bool), default=False),
+            **_ROUTES,
+            "status": Parameter(
+                "200, or 400 to 599; without it, 200 and 502 by turns",
+                lambda value: is_whole(value, 200, 200) or is_whole(value, 400, 599),
+            ),
         }
     ),
+    "hang": Kind({**_ROUTES, "delay_seconds": _DELAY, "stores": _STORES}),
     "slow": Kind({"seconds_per_event": Parameter("seconds, 0 or more", _not_negative, 1.0)}),
-    "redirect": Kind({"location": Parameter("an address", _is_text)}),
+    "redirect": Kind({**_ROUTES, "location": Parameter("an address", _is_text)}),
     "wrong_certificate": Kind(
         {
             "certificate": Parameter("a PEM file", _is_text, required=True),
