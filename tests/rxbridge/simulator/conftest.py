@@ -38,6 +38,12 @@ class Client:
         self.frames.append(frame)
         return frame
 
+    def receive_raw(self) -> tuple[int, bytes]:
+        """The next data frame, whatever it is: opcode and content."""
+        opcode, content = self.socket.recv_data()
+        assert opcode != websocket.ABNF.OPCODE_CLOSE, f"closed: {content!r}"
+        return opcode, content
+
     def receive_until(self, condition: Callable[[Frame], bool]) -> list[Frame]:
         """Everything up to the first frame that fulfills the condition, which is the last of them."""
         deadline = time.monotonic() + DEADLINE_SECONDS
