@@ -34,8 +34,7 @@ class FrameworkError(Exception):
 async def answer_route_error(_request: Request, error: Exception) -> JSONResponse:
     """Shape one."""
     refusal = cast("RouteError", error)
-    body = {"error": "HTTP_ERROR", "message": refusal.message, "status_code": refusal.status}
-    return JSONResponse(body, refusal.status)
+    return route_refusal(refusal.status, refusal.message)
 
 
 async def answer_framework_error(_request: Request, error: Exception) -> JSONResponse:
@@ -48,4 +47,14 @@ async def answer_framework_error(_request: Request, error: Exception) -> JSONRes
 
 async def answer_unhandled(_request: Request, _error: Exception) -> JSONResponse:
     """Shape three; Starlette raises the exception again, which makes uvicorn close the connection."""
+    return unhandled()
+
+
+def route_refusal(status: int, message: str | dict[str, Any]) -> JSONResponse:
+    """An answer of shape one."""
+    return JSONResponse({"error": "HTTP_ERROR", "message": message, "status_code": status}, status)
+
+
+def unhandled() -> JSONResponse:
+    """An answer of shape three."""
     return JSONResponse({"error": "INTERNAL_SERVER_ERROR", "message": "An unexpected error occurred"}, 500)

@@ -54,14 +54,26 @@ class Transaction:
         tenant: Whose events they are.
         now: The time; UTC, naive.
         body_bytes: The length of the request's body.
+        budget: After so many new events the rate limit counts as reached, whatever the limiter says; None for no such
+            end.
     """
 
-    def __init__(self, store: Store, limiter: RateLimiter, tenant: Tenant, *, now: datetime, body_bytes: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        limiter: RateLimiter,
+        tenant: Tenant,
+        *,
+        now: datetime,
+        body_bytes: int,
+        budget: int | None = None,
+    ) -> None:
         self._store = store
         self._limiter = limiter
         self._tenant = tenant
         self.begun_at = now.isoformat()
         self._now = now
+        self._budget = budget
         self._ingested_at = database_time(now)
         self._may_be_too_large = body_bytes * LARGEST_GROWTH > LARGEST_PAYLOAD
         self._rows: list[EventRow] = []
@@ -125,6 +137,8 @@ class Transaction:
     def _require_budget(self) -> None:
         if refusal := self._limiter.refusal(self._tenant.id):
             raise _Refused(FAILED, refusal)
+        if self._budget is not None and len(self._rows) >= self._budget:
+            raise _Refused(FAILED, self._limiter.words())
 
     def _insert(self, event: IncomingEvent, event_id: str, timestamp: datetime) -> None:
         if self._aborted:

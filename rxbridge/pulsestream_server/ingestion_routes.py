@@ -34,7 +34,7 @@ class IngestionRoutes:
         tenant = self._service.authenticate(request)
         event = checked(IncomingEvent, posted, where="body")
         body = await request.body()
-        transaction = self._service.transaction(tenant, body_bytes=len(body))
+        transaction = self._service.transaction(request, tenant, body_bytes=len(body))
         try:
             outcome = transaction.ingest(event)
         except DatabaseRefused as error:
@@ -49,7 +49,7 @@ class IngestionRoutes:
         """A batch: 200 whatever became of each event, unless something breaks the whole of it."""
         tenant = self._service.authenticate(request)
         body = await request.body()
-        transaction = self._service.transaction(tenant, body_bytes=len(body))
+        transaction = self._service.transaction(request, tenant, body_bytes=len(body))
         try:
             answer = _ingest_batch(transaction, body)
         except (BatchBroken, DatabaseRefused):

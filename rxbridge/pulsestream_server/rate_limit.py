@@ -31,7 +31,11 @@ class RateLimiter:
         """Why the tenant may not store one more event now; None if it may."""
         if not self._limit or self.used(tenant_id) < self._limit:
             return None
-        return f"Rate limit exceeded. Limit: {self._limit} events per {WINDOW_SECONDS} seconds"
+        return self.words()
+
+    def words(self) -> str:
+        """How it is said that the limit is reached; where there is none, as if it were the one that is advertised."""
+        return f"Rate limit exceeded. Limit: {self._limit or ADVERTISED_LIMIT} events per {WINDOW_SECONDS} seconds"
 
     def charge(self, tenant_id: int) -> None:
         """Count one event."""

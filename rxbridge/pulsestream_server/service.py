@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 from starlette.requests import Request
 
@@ -11,6 +12,9 @@ from rxbridge.pulsestream_server.answers import RouteError
 from rxbridge.pulsestream_server.ingestion import Transaction
 from rxbridge.pulsestream_server.rate_limit import RateLimiter
 from rxbridge.pulsestream_server.store import Store, Tenant
+
+BUDGET: Final = "rxbridge.budget"
+"""Under this name a request's scope may say how many events are left to it, for a fault that wants it so."""
 
 
 class Service:
@@ -41,9 +45,10 @@ class Service:
             raise RouteError(401, "Invalid API key")
         return tenant
 
-    def transaction(self, tenant: Tenant, *, body_bytes: int) -> Transaction:
+    def transaction(self, request: Request, tenant: Tenant, *, body_bytes: int) -> Transaction:
         """A new transaction for the events of one request, whose body is so long."""
-        return Transaction(self.store, self.limiter, tenant, now=self.now(), body_bytes=body_bytes)
+        budget = request.scope.get(BUDGET)
+        return Transaction(self.store, self.limiter, tenant, now=self.now(), body_bytes=body_bytes, budget=budget)
 
     def now(self) -> datetime:
         """The time as the API tells it: UTC, naive."""
