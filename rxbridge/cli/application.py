@@ -215,11 +215,25 @@ def pulsestream(
     database: Annotated[Path, typer.Option(help="SQLite file of what is stored.")] = Path("pulsestream.sqlite"),
     rate_limit: Annotated[int, typer.Option(min=0, help="Events a minute and tenant; 0 is no limit.")] = 100,
     latency: Annotated[float, typer.Option(min=0, help="Seconds that every request takes longer.")] = 0,
+    faults: Faults = None,
+    seed: Annotated[int, typer.Option(help="The same seed rolls the same dice for the faults.")] = 1,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file; with it, HTTPS only.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file: the certificate's private key.")] = None,
 ) -> None:
     """Serve an embedded PulseStream on loopback, quirks included."""
     from rxbridge.cli.servers import serve_pulsestream
 
-    serve_pulsestream(port=port, database=database, api_key=api_key, rate_limit=rate_limit, latency=latency)
+    serve_pulsestream(
+        port=port,
+        database=database,
+        api_key=api_key,
+        rate_limit=rate_limit,
+        latency=latency,
+        faults=faults,
+        seed=seed,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+    )
 
 
 @app.callback(invoke_without_command=True)

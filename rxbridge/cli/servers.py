@@ -47,18 +47,35 @@ def serve_simulator(
         typer.echo(report_line(statistics.faults), err=True)
 
 
-def serve_pulsestream(*, port: int, database: Path, api_key: str, rate_limit: int, latency: float) -> None:
-    """Serve an embedded PulseStream."""
+def serve_pulsestream(
+    *,
+    port: int,
+    database: Path,
+    api_key: str,
+    rate_limit: int,
+    latency: float,
+    faults: Path | None,
+    seed: int,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+) -> None:
+    """Serve an embedded PulseStream; say at the end which faults happened."""
     try:
         from rxbridge.pulsestream_server import serve
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "demo") from None
     configure(secrets=(api_key,))
-    serve(
+    fired = serve(
         port=port,
         database=database,
         api_key=api_key,
         rate_limit=rate_limit,
         latency_seconds=latency,
+        faults=() if faults is None else read_faults(faults),
+        seed=seed,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
         on_ready=lambda url: typer.echo(f"pulsestream: {url}", err=True),
     )
+    if faults is not None:
+        typer.echo(report_line(fired), err=True)
