@@ -37,11 +37,15 @@ def pretty(content: bytes) -> str:
     No control character is left, so that a frame cannot forge what a terminal shows.
     """
     try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return repr(content[:_SHOWN])[2:-1]
+    try:
         # `ensure_ascii` escapes all control characters but DEL.
-        text = json.dumps(json.loads(content), indent=2, ensure_ascii=True).replace("\x7f", "\\u007f")
+        laid_out = json.dumps(json.loads(text), indent=2, ensure_ascii=True).replace("\x7f", "\\u007f")
     except (ValueError, RecursionError):
-        return plain(content, _SHOWN)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "\n…"
+        return plain(text, _SHOWN)
+    return laid_out if len(laid_out) <= _SHOWN else laid_out[:_SHOWN] + "\n…"
 
 
 def _fields(letter: DeadLetter) -> dict[str, Any]:
