@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 _PAGE = 1_000
-_CACHE_KIBIBYTES = 65_536
+_CACHE_KIBIBYTES = 16_384
 
 _TABLES = f"""
 PRAGMA journal_mode = OFF;
