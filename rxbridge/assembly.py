@@ -5,15 +5,20 @@ from __future__ import annotations
 from loguru import logger
 
 from rxbridge import coinbase
+from rxbridge.backfill import Backfill
+from rxbridge.coinbase.addresses import rest_url
+from rxbridge.coinbase.rest import RestClient
 from rxbridge.config import PulseStreamSettings, Settings
+from rxbridge.confirmation import CONSUMER as CONFIRMATION
 from rxbridge.confirmation import Confirmation
+from rxbridge.delivery import CONSUMER as DELIVERY
 from rxbridge.feed import Feed
 from rxbridge.journal import Journal
 from rxbridge.journal.memory import MemoryJournal
 from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.pipeline import count_events
 from rxbridge.pulsestream import PulseStreamClient
-from rxbridge.telemetry.statistics import ConfirmationStatistics, FeedStatistics
+from rxbridge.telemetry.statistics import BackfillStatistics, ConfirmationStatistics, FeedStatistics
 
 
 def pulsestream_client(settings: PulseStreamSettings) -> PulseStreamClient:
@@ -97,4 +102,30 @@ def confirmation(
         request_events=settings.batch.count,
         request_bytes=settings.batch.bytes,
         wait_after_timeout_seconds=settings.pulsestream.wait_after_timeout_seconds,
+    )
+
+
+def backfill(settings: Settings, journal: Journal, statistics: BackfillStatistics) -> Backfill:
+    """What finds the trades that the feed did not bring, and fetches them.
+
+    Raises:
+        ConfigError: The address of the REST API, or the file of certificates, cannot be used.
+    """
+    options, feed = settings.backfill, settings.feed
+    rest = RestClient(options.url or rest_url(feed.url), ca_file=str(feed.ca_file) if feed.ca_file else None)
+    delivery = (DELIVERY,) if settings.delivery.confirm == "none" else (DELIVERY, CONFIRMATION)
+    path = settings.journal.path
+    return Backfill(
+        journal,
+        rest,
+        products=feed.products if "matches" in feed.channels else (),
+        unreplayable_channels=[channel for channel in feed.channels if channel == "ticker"],
+        quoted_products=feed.products,
+        since=options.since,
+        max_trades=options.max_trades,
+        max_age_seconds=options.max_age_seconds,
+        requests_per_second=options.requests_per_second,
+        marks=None if settings.run.dry_run else path.with_name(path.name + ".marks"),
+        delivery_consumers=delivery,
+        statistics=statistics,
     )

@@ -1,9 +1,11 @@
 """The composition root: settings in, a running bridge out.
 
     Coinbase ─► Feed ─► Journal ─► Delivery ─► PulseStream
+                        ▲  │  │                    ▲
+        REST ─► Backfill┴──┘  └─► Confirmation ────┘
 
-The two halves know nothing of each other. With the role `feed` or `deliver` a process runs only one of them, and two
-such processes share one journal file.
+The two halves know nothing of each other; the backfill works for the first, the confirmation for the second. With the
+role `feed` or `deliver` a process runs only one half, and two such processes share one journal file.
 """
 
 from __future__ import annotations
@@ -20,18 +22,27 @@ from typing import Self
 from loguru import logger
 
 from rxbridge import assembly
+from rxbridge.backfill import CONSUMER as BACKFILL
+from rxbridge.backfill import Backfill
 from rxbridge.config import Settings
 from rxbridge.confirmation import Confirmation, switch_off
 from rxbridge.delivery import CONSUMER, Delivery, Progress, refused
 from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
 from rxbridge.overload import Load, OverloadMonitor
 from rxbridge.pulsestream import DryRunSink, PulseStreamClient, PulseStreamSink
-from rxbridge.telemetry.statistics import ConfirmationStatistics, DeliveryStatistics, FeedStatistics, Statistics
+from rxbridge.telemetry.statistics import (
+    BackfillStatistics,
+    ConfirmationStatistics,
+    DeliveryStatistics,
+    FeedStatistics,
+    Statistics,
+)
 
 _TICK_SECONDS = 0.25
 _KEY_TRIES = 3
 _CHECK_SECONDS = 10.0
 _CONFIRM_SECONDS = 2.0
+_LAST_SECONDS = 0.5
 
 
 class Bridge:
@@ -57,6 +68,7 @@ class Bridge:
         self._settings = settings
         self._stopping = threading.Event() if stop is None else stop
         self._feed_statistics = FeedStatistics()
+        self._backfill_statistics = BackfillStatistics()
         self._delivery_statistics = DeliveryStatistics()
         self._confirmation_statistics = ConfirmationStatistics()
         self._overload = OverloadMonitor(settings.delivery.overload)
@@ -71,6 +83,7 @@ class Bridge:
             raise
         role = settings.run.role
         self._feed = assembly.feed(settings, self._journal, self._feed_statistics) if role in ("both", "feed") else None
+        self._backfill = self._make_backfill() if role in ("both", "feed") else None
         self._delivery = self._make_delivery() if role in ("both", "deliver") else None
         self._confirmation = self._make_confirmation()
 
@@ -80,6 +93,8 @@ class Bridge:
             self._confirmation.start()
         if self._delivery is not None:
             self._delivery.start()
+        if self._backfill is not None:
+            self._backfill.start()
         if self._feed is not None:
             self._feed.start()
         return self
@@ -104,7 +119,8 @@ class Bridge:
             SubscriptionRejected: Coinbase takes none of the products.
         """
         told_at = 0.0
-        parts = [part for part in (self._feed, self._delivery, self._confirmation) if part is not None]
+        every = (self._feed, self._backfill, self._delivery, self._confirmation)
+        parts = [part for part in every if part is not None]
         while not self._stopping.wait(_TICK_SECONDS):
             if self._delivery is not None:
                 self._acknowledge_idle(self._delivery)
@@ -131,6 +147,8 @@ class Bridge:
         self._stopping.set()
         if self._feed is not None:
             self._feed.stop()
+        if self._backfill is not None:
+            self._backfill.stop()
         try:
             complete = self._journal.flush(self._settings.run.shutdown_seconds / 4)
             if self._delivery is not None:
@@ -138,6 +156,8 @@ class Bridge:
             if self._confirmation is not None:
                 # What is not proven now is after the next start: a shutdown does not wait for it to ripen.
                 self._confirmation.stop(min(max(deadline - time.monotonic(), 0), _CONFIRM_SECONDS))
+            if self._backfill is not None:
+                self._backfill.drain(max(deadline - time.monotonic(), _LAST_SECONDS))
             statistics = self.last_statistics = self.statistics()
             if not complete and statistics.waiting_frames:
                 logger.warning("[DRAINED] {} frames wait in the journal for the next start", statistics.waiting_frames)
@@ -154,6 +174,7 @@ class Bridge:
         age = (time.time_ns() - oldest[0].received_at) / 1e9 if oldest else 0.0
         return Statistics(
             feed=replace(self._feed_statistics, rejected_products=dict(self._feed_statistics.rejected_products)),
+            backfill=replace(self._backfill_statistics),
             delivery=replace(self._delivery_statistics),
             confirmation=replace(self._confirmation_statistics),
             journal_bytes=size.bytes,
@@ -178,6 +199,8 @@ class Bridge:
         if not self._journal.flush(0):
             return False
         if self._delivery is not None and not self._delivery.progress.caught_up():
+            return False
+        if self._backfill is not None and not self._backfill.idle:
             return False
         return self._confirmation is None or self._confirmation.caught_up()
 
@@ -252,6 +275,12 @@ class Bridge:
             overload=self._settings.delivery.overload,
             overload_max_age_seconds=self._settings.delivery.overload_max_age_seconds,
         )
+
+    def _make_backfill(self) -> Backfill | None:
+        if not self._settings.backfill.enabled:
+            self._journal.forget(BACKFILL)
+            return None
+        return assembly.backfill(self._settings, self._journal, self._backfill_statistics)
 
     def _make_confirmation(self) -> Confirmation | None:
         if self._client is None:

@@ -91,6 +91,10 @@ def run(
         float | None,
         typer.Option(metavar="SECONDS", help="End when nothing came or was delivered for so long, and nothing waits."),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Begin an empty journal with the trades since then: 2026-01-31T08:00:00Z."),
+    ] = None,
     verbose: Annotated[bool | None, typer.Option("--verbose", "-v", help="A line for every event.")] = None,
     log_format: Annotated[LogFormat | None, typer.Option(help="How log lines look.")] = None,
 ) -> None:
@@ -104,6 +108,7 @@ def run(
             "run.role": role,
             "run.dry_run": dry_run,
             "run.exit_when_idle": exit_when_idle,
+            "backfill.since": since,
             "log.verbose": verbose,
             "log.format": log_format,
         },

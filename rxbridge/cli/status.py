@@ -65,13 +65,23 @@ def summary(statistics: Statistics) -> str:
         "dead": delivery.dead,
         "dropped": delivery.dropped,
         "frames dropped by the full journal": statistics.dropped_frames,
+        "backfilled": statistics.backfill.fetched,
         "confirmed": confirmation.confirmed + confirmation.vouched,
         "found missing and sent again": confirmation.missing,
         "gaps": statistics.market_gaps,
     }
     parts += [f"{count:,} {name}" for name, count in counts.items() if count]
+    if statistics.backfill.missing:
+        done, total = statistics.backfill.done, statistics.backfill.total
+        parts.append(f"backfill {_bar(done, total)} {done:,}/{total:,}")
     if statistics.overloaded:
         parts.append("PulseStream too slow")
     if feed.disconnections:
         parts.append(f"{feed.disconnections:,} disconnects")
     return " · ".join(parts)
+
+
+def _bar(done: int, total: int) -> str:
+    """How much of it is done, in ten steps: `[####------]`."""
+    steps = 10 * done // max(total, 1)
+    return f"[{'#' * steps}{'-' * (10 - steps)}]"

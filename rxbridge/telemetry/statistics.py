@@ -120,6 +120,7 @@ class Statistics:
 
     Attributes:
         feed: Of the feed half.
+        backfill: Of the search for what the feed did not bring.
         delivery: Of the delivery half.
         confirmation: Of the proof that what was delivered is stored.
         journal_bytes: What the journal holds.
@@ -132,6 +133,7 @@ class Statistics:
     """
 
     feed: FeedStatistics
+    backfill: BackfillStatistics
     delivery: DeliveryStatistics
     confirmation: ConfirmationStatistics
     journal_bytes: int

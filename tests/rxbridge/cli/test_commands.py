@@ -11,7 +11,13 @@ import pytest
 from rxbridge.cli.status import StatusLine, summary
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.simulator import Simulator
-from rxbridge.telemetry.statistics import ConfirmationStatistics, DeliveryStatistics, FeedStatistics, Statistics
+from rxbridge.telemetry.statistics import (
+    BackfillStatistics,
+    ConfirmationStatistics,
+    DeliveryStatistics,
+    FeedStatistics,
+    Statistics,
+)
 
 Start = Callable[..., Any]
 
@@ -155,13 +161,19 @@ def test_off_a_terminal_there_is_no_status_line() -> None:
     [
         (DeliveryStatistics(received=5, delivered=4), 0, 0.2, "5 received · 4 delivered · 1 frames waiting"),
         (DeliveryStatistics(dead=2), 0, 61.0, "oldest 61 s · 2 dead"),
-        (DeliveryStatistics(dropped=3), 0, 0.0, "oldest 0 s · 3 dropped · 7 gaps · PulseStream too slow"),
+        (
+            DeliveryStatistics(dropped=3),
+            0,
+            0.0,
+            "oldest 0 s · 3 dropped · 5 backfilled · 7 gaps · backfill [####------] 40/100 · PulseStream too slow",
+        ),
         (DeliveryStatistics(), 1_000, 0.0, "1,000 frames dropped by the full journal"),
     ],
 )
 def test_the_summary_says_what_matters(delivery: DeliveryStatistics, dropped: int, oldest: float, told: str) -> None:
     statistics = Statistics(
         feed=FeedStatistics(),
+        backfill=BackfillStatistics(fetched=5, missing=60, done=40, total=100),
         delivery=delivery,
         confirmation=ConfirmationStatistics(),
         journal_bytes=0,
