@@ -35,7 +35,11 @@ _known = msgspec.json.Decoder(list[_Known])
 def acknowledged_gaps(journal: Journal) -> list[_Known]:
     """What was acknowledged so far."""
     note = journal.recall(NOTE)
-    return [] if note is None else _known.decode(note)
+    try:
+        return [] if note is None else _known.decode(note)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # Damaged with its file: what was acknowledged is told of again.
+        return []
 
 
 def is_acknowledged(gap: Gap, known: Iterable[_Known]) -> bool:

@@ -43,7 +43,13 @@ def write_note(journal: Journal, note: Note) -> None:
 def read_note(journal: Journal) -> Note:
     """The note; that of a confirmation which is switched off where there is none."""
     note = journal.recall(_NAME)
-    return Note() if note is None else _decoder.decode(note)
+    if note is None:
+        return Note()
+    try:
+        return _decoder.decode(note)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # Damaged with its file. There was one, so its cursor counts, and nobody knows how it ended.
+        return Note("all", busy=True)
 
 
 def switch_off(journal: Journal) -> None:

@@ -108,7 +108,7 @@ class Trail:
             looked_for = {event.event_id for event in chosen}
             others = [event for event in events if event.event_id not in looked_for]
             missing += self._account(self._prover.post(others))
-        else:
+        elif not self._left:
             self._statistics.vouched += len(events) - len(chosen)
         # What was lost together may reach into the next stretch, but not into the one before, whose last is proven.
         self._suspicious = missing > 0
