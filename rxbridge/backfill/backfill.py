@@ -65,6 +65,7 @@ class Backfill:
             this process remembers.
         delivery_consumers: What is delivered is what all of these have acknowledged.
         statistics: Where to count.
+        clock: Unix time in seconds, for the age of trades.
 
     Attributes:
         failure: What ended it for good; else None.
@@ -89,6 +90,7 @@ class Backfill:
         marks: Path | None = None,
         delivery_consumers: Sequence[str] = ("pulsestream",),
         statistics: BackfillStatistics | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.failure: Exception | None = None
         self.statistics = BackfillStatistics() if statistics is None else statistics
@@ -99,6 +101,7 @@ class Backfill:
         self._quoted = self._products if quoted_products is None else tuple(dict.fromkeys(quoted_products))
         self._since = 0 if since is None else int(since.timestamp() * 1e9)
         self._grace_seconds = grace_seconds
+        self._clock = clock
         wait = backoff(retry_minimum_seconds, retry_maximum_seconds)
         self._limits = Limits(max_trades, max_age_seconds, tries, _plain(wait))
         self._stopping = threading.Event()
@@ -214,6 +217,7 @@ class Backfill:
         """Follow the next frames; whether those are all there are."""
         frames = self._journal.read(self._follower.offset, _READ_FRAMES)
         if frames:
+            self._is_caught_up = False  # before the offset says that they were read: see `idle`
             self._follower.follow(frames, time.monotonic())
         for silence in self._follower.take_silences():
             seconds = (silence.last - silence.first) / 1e9
@@ -231,7 +235,7 @@ class Backfill:
         for product, tracker in self._follower.trackers.items():
             if self._desk.has(product):
                 continue
-            filling = Filling(product, tracker, self._ledger, self._limits)
+            filling = Filling(product, tracker, self._ledger, self._limits, clock=self._clock)
             if product in self._reaching:
                 self._desk.begin(product, self._reach_back(product, filling))
             elif tracker.holes:

@@ -156,6 +156,12 @@ class Filling:
             return
         if attempts < limits.tries * _PATIENCE_WITH_DELAY and (yield from self._is_behind(first)):
             return
+        # Only now it is certain that REST is up to date; it may not have been so all the times before.
+        page = yield from self._ask(last + 1, last - first + 1)
+        trades = [trade for trade in page if first <= trade.trade_id <= last and tracker.misses(trade.trade_id)]
+        if trades:
+            self._ledger.add_trades(self._product, trades)
+            return
         if gone and tracker.misses(last + 1):
             # So many thousands may be gone that asking for each page of them would take hours.
             end = tracker.missing_in(last + 1, tracker.head or last)[0][1]
