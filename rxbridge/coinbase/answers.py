@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 import msgspec
 
@@ -18,7 +18,10 @@ _DATA: Final = (
     b'{"type":"last_match"',
     b'{"type":"snapshot"',
 )
-_ANSWER_BYTES = 4_194_304
+_ANSWER_BYTES = 1_048_576
+"""An acknowledgement of a thousand products on ten channels has some 120,000."""
+
+_NOTHING = msgspec.Raw()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,19 @@ class Refused:
 
 
 class _Envelope(msgspec.Struct, frozen=True, gc=False):
-    """What answers and data have in common; nothing is assumed of the types, so that no oddity hides an answer."""
+    """What answers and data have in common; nothing is assumed of the types, so that no oddity hides an answer.
 
-    type: Any = None
-    message: Any = None
-    reason: Any = None
-    channels: Any = None
+    The fields stay as they came until they are wanted, so that data take no memory here.
+    """
+
+    type: msgspec.Raw = _NOTHING
+    message: msgspec.Raw = _NOTHING
+    reason: msgspec.Raw = _NOTHING
+    channels: msgspec.Raw = _NOTHING
 
 
 _decoder = msgspec.json.Decoder(_Envelope)
+_text_decoder = msgspec.json.Decoder(str)
 
 
 def answer_in(data: bytes) -> Acknowledged | Refused | None:
@@ -59,11 +66,13 @@ def answer_in(data: bytes) -> Acknowledged | Refused | None:
     envelope = _decode(data)
     if envelope is None:
         return None
-    if envelope.type == "error":
-        return Refused(_text(envelope.message), _text(envelope.reason))
-    if envelope.type == "subscriptions":
-        return Acknowledged(_pairs(envelope.channels))
-    return None
+    match _read_text(envelope.type):
+        case "error":
+            return Refused(_read_text(envelope.message) or "", _read_text(envelope.reason) or "")
+        case "subscriptions":
+            return Acknowledged(_pairs(_read_any(envelope.channels)))
+        case _:
+            return None
 
 
 def is_data(data: bytes) -> bool:
@@ -73,7 +82,7 @@ def is_data(data: bytes) -> bool:
     if len(data) > _ANSWER_BYTES:
         return data.startswith(b"{")
     envelope = _decode(data)
-    return envelope is not None and isinstance(envelope.type, str) and envelope.type not in ("error", "subscriptions")
+    return envelope is not None and _read_text(envelope.type) not in (None, "error", "subscriptions")
 
 
 def _decode(data: bytes) -> _Envelope | None:
@@ -81,6 +90,20 @@ def _decode(data: bytes) -> _Envelope | None:
         return _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # Garbage is no answer. It is emitted like every frame, and whoever decodes it tells.
+        return None
+
+
+def _read_text(raw: msgspec.Raw) -> str | None:
+    try:
+        return _text_decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _read_any(raw: msgspec.Raw) -> object:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -2,11 +2,18 @@
 
 A typed msgspec decoder reads what Coinbase sends. What that decoder will not take, because it is odd, or of a kind
 that makes no message, or no JSON, goes through the standard library's parser, which says which of the three it is.
+
+What a frame becomes must not depend on who asks: the delivery and the audit decode it on stacks of different depth, and
+a parser that gives up where the stack ends would tell them different things. So the depth is limited here, far above
+what Coinbase sends and far below what any stack holds. Nor may a frame take a multiple of its own size: an empty list
+is three bytes on the wire and sixty in memory.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 from typing import Any, NoReturn, TypeAlias, cast
 
 import msgspec
@@ -38,11 +45,40 @@ _TYPES: dict[str, type[_WireMessage]] = {
     "error": FeedErrorMessage,
 }
 
+_FlatMessage: TypeAlias = Ticker | Match | LastMatch | Heartbeat | FeedErrorMessage
+"""What holds no lists: however long it is, it takes no more memory than its frame."""
+
 _DECODER: msgspec.json.Decoder[_WireMessage] = msgspec.json.Decoder(_WireMessage)
+_FLAT_DECODER: msgspec.json.Decoder[_FlatMessage] = msgspec.json.Decoder(_FlatMessage)
 _OWN_DECODER = msgspec.json.Decoder(_WireMessage | GapNotice)
 
 _TYPE_LENGTH = 100
 """Characters of an unknown type's name that are kept."""
+
+DEEPEST = 128
+"""Levels of nesting; Coinbase sends five at most."""
+
+_SHALLOW_BYTES = 2 * DEEPEST
+"""No JSON of this length can be nested more deeply."""
+
+_MOST_VALUES = 50_000
+"""A frame of more values than this is not built up in memory; only its type is read. Its bytes are no fewer."""
+
+_LONGEST_TEXT = 1 << 20
+"""Bytes of a frame that is not ASCII; of a longer one, likewise."""
+
+
+_PIECE_BYTES = 1 << 20
+
+
+class _Kind(msgspec.Struct, frozen=True, gc=False):
+    """All that is read of a frame of very many values; the rest is only checked for being JSON."""
+
+    type: msgspec.Raw = msgspec.Raw()
+
+
+_KIND_DECODER = msgspec.json.Decoder(_Kind)
+_ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
 
 
 def decode(frame: Frame) -> tuple[Message, ...]:
@@ -57,20 +93,89 @@ def decode(frame: Frame) -> tuple[Message, ...]:
     counts.
 
     Raises:
-        MalformedFrame: The frame is no JSON or no UTF-8, it is nested too deeply to be read (hundreds of levels), or
-            it has an object or an array where a plain value belongs.
+        MalformedFrame: The frame is no JSON or no UTF-8, it is nested more than 128 levels deep, or it has an object
+            or an array where a plain value belongs. Also if it has more than 50,000 values, or more than 1 MiB that
+            is not all ASCII, and is by its type a message that rxbridge reads, but not in its usual form: what is so
+            large is not looked at twice.
     """
     data = frame.data
+    if len(data) > _SHALLOW_BYTES and data.count(b"[") + data.count(b"{") > DEEPEST and _is_deep(data):
+        raise MalformedFrame(data, f"nested more than {DEEPEST} levels deep")
     message: Message
     try:
-        # What comes by a connection cannot pass for a word of ours.
-        message = (_OWN_DECODER if frame.connection == OWN_CONNECTION else _DECODER).decode(data)
-        if not data.isascii():
-            data.decode()  # msgspec does not look into the text of fields that it skips
+        if len(data) > _MOST_VALUES and _is_costly(data):
+            message = _decode_costly(data)
+        else:
+            # What comes by a connection cannot pass for a word of ours.
+            message = (_OWN_DECODER if frame.connection == OWN_CONNECTION else _DECODER).decode(data)
+        _require_utf8(data)  # msgspec does not look into the text of fields that it skips
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = _decode_odd(data)
     msgspec.structs.force_setattr(message, "frame", frame)
     return (message,)
+
+
+def _is_costly(data: bytes) -> bool:
+    """Whether the lenient parser would need a multiple of the frame's size.
+
+    A value takes fifty bytes and more, and a text of emoji ten times its length while it is being made.
+    """
+    values = data.count(b",") + data.count(b"[") + data.count(b"{")
+    return values > _MOST_VALUES or (len(data) > _LONGEST_TEXT and not data.isascii())
+
+
+def _decode_costly(data: bytes) -> Message:
+    """A message that would take too much memory: nothing of it is made but what a ticker or match holds.
+
+    Raises:
+        MalformedFrame: It is no JSON, or a message of a known type in an unusual form.
+    """
+    try:
+        _require_utf8(data)
+        try:
+            return _FLAT_DECODER.decode(data)
+        except msgspec.ValidationError:
+            _ANY_JSON.decode(data)
+        name = _name(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedFrame(data, str(error)) from error
+    if name in _TYPES:
+        raise MalformedFrame(data, f"of the type {name}, in an odd form, and too large to look closer")
+    return Unknown(type=name[:_TYPE_LENGTH])
+
+
+def _name(data: bytes) -> str:
+    try:
+        return msgspec.json.decode(_KIND_DECODER.decode(data).type, type=str)
+    except msgspec.DecodeError:
+        return ""  # no object, or one without a type that is text
+
+
+_NEXT_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"?)*+([\[{]|[\]}]|\Z)', re.DOTALL)
+"""A bracket or the end, and all before it that is none, texts included. It matches wherever it is tried, so no byte is
+looked at twice."""
+
+
+_STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1, b"": 0}
+
+
+def _is_deep(data: bytes) -> bool:
+    depth = 0
+    for found in _NEXT_BRACKET.finditer(data):
+        depth += _STEPS[found[1]]
+        if depth > DEEPEST:
+            return True
+    return False
+
+
+def _require_utf8(data: bytes) -> None:
+    if data.isascii():
+        return
+    # In pieces: a text of one emoji takes four bytes a character while it is being decoded.
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(data), _PIECE_BYTES):
+        decoder.decode(data[start : start + _PIECE_BYTES])
+    decoder.decode(b"", final=True)
 
 
 def _decode_odd(data: bytes) -> Message:

@@ -13,6 +13,8 @@ from websocket import ABNF
 from rxbridge.coinbase.transport import DeadlineSocket
 
 _READ_BYTES = 65_536
+_CONTROL_BYTES = 125
+"""No ping, pong or close is longer (RFC 6455, section 5.5)."""
 
 
 class FrameTooLargeError(Exception):
@@ -30,7 +32,8 @@ class WebSocket(websocket.WebSocket):
     def __init__(self, max_frame_bytes: int) -> None:
         # One thread does everything, so no locks; whoever decodes the JSON validates its UTF-8.
         super().__init__(enable_multithread=False, skip_utf8_validation=True)  # pyright: ignore[reportUnknownMemberType]
-        self.cont_frame = _BoundedFragments(max_frame_bytes)
+        self.cont_frame = self._fragments = _BoundedFragments(max_frame_bytes)
+        self._frames: _BoundedFrames | None = None
         self._max_frame_bytes = max_frame_bytes
 
     def open(self, url: str, transport: DeadlineSocket) -> None:
@@ -46,7 +49,12 @@ class WebSocket(websocket.WebSocket):
             self.connect(url, socket=transport, redirect_limit=0)  # pyright: ignore[reportUnknownMemberType]
         except (ValueError, CookieError) as error:  # websocket-client lets these of a malformed answer through
             raise websocket.WebSocketException(f"malformed answer: {error}") from error
-        self.frame_buffer = _BoundedFrames(transport.recv, self._max_frame_bytes)
+        self.frame_buffer = self._frames = _BoundedFrames(transport.recv, self._max_frame_bytes)
+
+    @property
+    def progress(self) -> int:
+        """A count that rises with the bytes of messages that are not complete yet; pings do not move it."""
+        return self._fragments.received + (self._frames.received if self._frames else 0)
 
     def receive(self) -> tuple[int, bytes]:
         """The opcode and payload of the next message, fragments joined, or control frame; pings are answered.
@@ -70,10 +78,14 @@ class _BoundedFrames(websocket.frame_buffer):
     """Reads up to 64 KiB at once, and refuses a frame by its header, before its payload takes any memory.
 
     As in the base class, an exception from `read` loses nothing: the next call goes on where this one was.
+
+    Attributes:
+        received: Bytes of payloads that had to be waited for, and that are too long for a control frame.
     """
 
     def __init__(self, read: Callable[[int], bytes], limit: int) -> None:
         super().__init__(read, skip_utf8_validation=True)
+        self.received = 0
         self._limit = limit
         self._chunk = b""
         self._position = 0
@@ -108,16 +120,23 @@ class _BoundedFrames(websocket.frame_buffer):
             if not piece:
                 raise websocket.WebSocketConnectionClosedException("the connection ended without a close frame")
             self._pieces.append(piece)
+            if needed > _CONTROL_BYTES:
+                self.received += min(len(piece), missing)
             missing -= len(piece)
         self._chunk = b"".join(self._pieces)
         self._pieces.clear()
 
 
 class _BoundedFragments(websocket.continuous_frame):
-    """Joins the fragments of a message, in linear time and up to a limit."""
+    """Joins the fragments of a message, in linear time and up to a limit.
+
+    Attributes:
+        received: Bytes of all fragments but last ones.
+    """
 
     def __init__(self, limit: int) -> None:
         super().__init__(fire_cont_frame=False, skip_utf8_validation=True)
+        self.received = 0
         self._limit = limit
 
     def add(self, frame: ABNF) -> None:
@@ -131,5 +150,7 @@ class _BoundedFragments(websocket.continuous_frame):
         else:
             self.recving_frames = frame.opcode
             self.cont_data = [frame.opcode, data if frame.fin else bytearray(data)]
-        if frame.fin:
+        if not frame.fin:
+            self.received += len(data)
+        else:
             self.recving_frames = None

@@ -79,7 +79,7 @@ class Session:
         if now >= self._negotiation.deadline:
             self._negotiation.on_time(now)
         if now >= self._watchdog.deadline:
-            finding = self._watchdog.look(now, self._transport.received)
+            finding = self._watchdog.look(now, self._websocket.progress)
             if finding == "stalled":
                 raise FeedStalled(self._url, self._stall_seconds, answers_pings=self._watchdog.answers_pings)
             if finding == "ping":

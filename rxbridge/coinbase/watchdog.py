@@ -38,7 +38,8 @@ class Watchdog:
 
         Args:
             now: The time, on the clock of `alive_at`.
-            received: How many bytes the connection has received so far, of any kind.
+            received: How many bytes the connection has received so far of messages that were not complete yet. A
+                server that sends nothing but pings, however many, has stalled.
         """
         if received - self._received >= _PROGRESS_BYTES and self.alive_at == self._silent_since:
             self.alive_at = now

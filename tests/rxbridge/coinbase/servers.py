@@ -173,14 +173,18 @@ def header(connection: socket.socket) -> bytes:
     return received
 
 
-def upgrade(connection: socket.socket, followed_by: bytes = b"") -> None:
+def upgrade(connection: socket.socket, followed_by: bytes = b"", extensions: str = "") -> None:
     """The server's side of a WebSocket handshake, and frames in the same breath."""
     request = header(connection)
     key = next(line for line in request.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key: "))[19:]
     accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # noqa: S324, RFC 6455
     connection.sendall(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + followed_by
+        b"Sec-WebSocket-Accept: "
+        + accept
+        + (f"\r\nSec-WebSocket-Extensions: {extensions}".encode() if extensions else b"")
+        + b"\r\n\r\n"
+        + followed_by
     )
 
 
