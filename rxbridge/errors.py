@@ -11,7 +11,8 @@
     │   └── RestRefused
     ├── DeliveryError
     │   ├── Unreachable *
-    │   │   └── ReadTimedOut *
+    │   │   ├── ReadTimedOut *
+    │   │   └── CutOff *
     │   ├── Throttled *
     │   ├── ServerFailed *
     │   ├── Unauthorized *
@@ -164,6 +165,10 @@ class ReadTimedOut(Unreachable):
     def __init__(self, url: str, seconds: float) -> None:
         self.seconds = seconds
         super().__init__(url, f"no answer within {seconds:g} s; the request may still be running there")
+
+
+class CutOff(Unreachable):
+    """The connection broke after the request, or a part of it, was sent: the server may still be working on it."""
 
 
 class Throttled(DeliveryError):

@@ -7,6 +7,7 @@ with PulseStreamClient("http://localhost:8000", key) as client:
 from rxbridge.pulsestream.answers import BatchAnswer, EventOutcome
 from rxbridge.pulsestream.client import PulseStreamClient
 from rxbridge.pulsestream.dry_run import DryRunSink
+from rxbridge.pulsestream.in_flight import InFlight
 from rxbridge.pulsestream.search import StoredEvent, stored_events
 from rxbridge.pulsestream.sink import PulseStreamSink
 
@@ -14,6 +15,7 @@ __all__ = [
     "BatchAnswer",
     "DryRunSink",
     "EventOutcome",
+    "InFlight",
     "PulseStreamClient",
     "PulseStreamSink",
     "StoredEvent",

@@ -16,7 +16,7 @@ import msgspec
 
 from rxbridge.errors import DeliveryError, ReadTimedOut, ServerFailed, Throttled, Unauthorized, quoted
 from rxbridge.events import EncodedEvent
-from rxbridge.pulsestream.limits import resume_at, server_time
+from rxbridge.pulsestream.limits import RATE_LIMIT, WINDOW_SECONDS, Limit, resume_at, server_time, told_limit
 
 Decoded = TypeVar("Decoded")
 
@@ -34,7 +34,6 @@ _REFUSED_BY_SERVICE = "Event validation failed"
 _FAILED = "Event ingestion failed"
 _ALREADY_STORED = "Event already exists (idempotent)"
 
-_RATE_LIMIT = "Rate limit exceeded"
 _FUTURE = "timestamp: Event timestamp cannot be more than 5 minutes in the future"
 _AWARE = "can't compare offset-naive and offset-aware datetimes"
 _SEVERAL_ROWS = "Multiple rows were found"
@@ -78,11 +77,13 @@ class BatchAnswer(msgspec.Struct, frozen=True):
         outcomes: One for each event that was sent, in the same order.
         server_time: The server's clock when it answered, in Unix seconds.
         resume_at: When throttled events may be sent again, in Unix seconds of our clock.
+        limit: The rate limit, where the answer tells it.
     """
 
     outcomes: tuple[EventOutcome, ...]
     server_time: float
     resume_at: float
+    limit: Limit | None = None
 
 
 class _Result(msgspec.Struct):
@@ -125,10 +126,12 @@ def read_batch(answer: HttpAnswer, events: Sequence[EncodedEvent], hide: Hide = 
             raise ServerFailed(200, f"it answered for event {hide(result.event_id)}, asked was {event.event_id}")
         outcomes.append(_outcome(result, hide))
     date = answer.headers.get("Date")
+    limit = told_limit(outcome.reasons[0] for outcome in outcomes if outcome.fate == "throttled")
     return BatchAnswer(
         outcomes=tuple(outcomes),
         server_time=server_time(date, answer.received_at),
-        resume_at=resume_at(None, date, answer.received_at),
+        resume_at=resume_at(None, date, answer.received_at, limit.seconds if limit else WINDOW_SECONDS),
+        limit=limit,
     )
 
 
@@ -147,7 +150,7 @@ def _outcome(result: _Result, hide: Hide) -> EventOutcome:
         return EventOutcome("early" if errors == [_FUTURE] else "refused", reasons)
     if message == _FAILED and len(errors) == 1:
         # The start of the text decides: a database error further on quotes the event, which may hold any words.
-        if errors[0].startswith(_RATE_LIMIT):
+        if errors[0].startswith(RATE_LIMIT):
             return EventOutcome("throttled", reasons)
         if errors[0].startswith(_SEVERAL_ROWS):
             return _ALREADY_STORED_OUTCOME
@@ -172,8 +175,9 @@ def failure(answer: HttpAnswer, hide: Hide = str) -> DeliveryError:
         return Unauthorized(detail)
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         return Throttled(resume_at(answer.headers.get("Retry-After"), date, now), detail)
-    if answer.status == HTTPStatus.BAD_REQUEST and any(text.startswith(_RATE_LIMIT) for text in texts):
-        return Throttled(resume_at(None, date, now), detail)
+    if answer.status == HTTPStatus.BAD_REQUEST and any(text.startswith(RATE_LIMIT) for text in texts):
+        limit = told_limit(texts)
+        return Throttled(resume_at(None, date, now, limit.seconds if limit else WINDOW_SECONDS), detail)
     return ServerFailed(answer.status, detail)
 
 

@@ -133,7 +133,16 @@ class PulseStreamClient:
         self._get(self.address.health, _Health)
         self._get(self.address.rate_limit, _RateLimit)
 
-    def search(self, *, service: str, start: str, end: str, limit: int, offset: int = 0) -> SearchPage:
+    def search(
+        self,
+        *,
+        service: str,
+        start: str,
+        end: str,
+        limit: int,
+        offset: int = 0,
+        timeout_seconds: float | None = None,
+    ) -> SearchPage:
         """One page of what is stored.
 
         Args:
@@ -143,15 +152,22 @@ class PulseStreamClient:
             end: The newest timestamp, inclusive, likewise.
             limit: Rows, up to 1000.
             offset: Rows to skip.
+            timeout_seconds: How long the answer may take, instead of `read_timeout_seconds`.
 
         Raises:
             DeliveryError: As for `post_batch`.
         """
         query = {"service": service, "start_time": start, "end_time": end, "limit": str(limit), "offset": str(offset)}
-        return self._get(self.address.search, SearchPage, query)
+        return self._get(self.address.search, SearchPage, query, timeout_seconds)
 
-    def _get(self, url: str, shape: type[Shape], query: Mapping[str, str] | None = None) -> Shape:
-        answer = self._transport.exchange("GET", url, query=query)
+    def _get(
+        self,
+        url: str,
+        shape: type[Shape],
+        query: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Shape:
+        answer = self._transport.exchange("GET", url, query=query, read_timeout_seconds=timeout_seconds)
         if answer.status != HTTPStatus.OK:
             raise failure(answer, self._transport.hide)
         return decode(msgspec.json.Decoder(shape), answer, self._transport.hide)

@@ -6,13 +6,40 @@ to the second, rounded down: what is computed from it is up to a second late, ne
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+
+import msgspec
 
 LONGEST_PAUSE_SECONDS = 3600.0
 """No `Retry-After` makes us wait longer: asking once an hour harms nobody, and a wrong header must not stop us."""
 
-_WINDOW_SECONDS = 60
+WINDOW_SECONDS = 60
+"""PulseStream counts events in fixed minutes of its clock."""
+
+RATE_LIMIT = "Rate limit exceeded"
+"""How the text of a refusal begins."""
+
+_TOLD = re.compile(RATE_LIMIT + r"\. Limit: ([0-9]{1,12}) events per ([0-9]{1,5}) seconds")
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """A rate limit: `events` in each window of `seconds`, the windows beginning at multiples of it since the epoch."""
+
+    events: int
+    seconds: int
+
+
+def told_limit(texts: Iterable[str]) -> Limit | None:
+    """The limit that refusals tell: `Rate limit exceeded. Limit: 100 events per 60 seconds`; None if none does."""
+    for text in texts:
+        if told := _TOLD.match(text):
+            limit = Limit(int(told[1]), int(told[2]))
+            if limit.events and limit.seconds:
+                return limit
+    return None
 
 
 def server_time(date: str | None, now: float) -> float:
@@ -21,14 +48,15 @@ def server_time(date: str | None, now: float) -> float:
     return now if told is None else told
 
 
-def resume_at(retry_after: str | None, date: str | None, now: float) -> float:
+def resume_at(retry_after: str | None, date: str | None, now: float, window_seconds: int = WINDOW_SECONDS) -> float:
     """When to go on after the rate limit was reached, in Unix seconds of our clock.
 
     Args:
         retry_after: The header: seconds, or an HTTP date (RFC 9110, section 10.2.3). PulseStream itself sends none, and
-            then it is the start of the next minute.
+            then it is the start of the next window.
         date: The `Date` header of the same answer.
         now: Our clock when the answer came, in Unix seconds.
+        window_seconds: How long a window is.
     """
     there = server_time(date, now)
     value = (retry_after or "").strip()
@@ -38,7 +66,7 @@ def resume_at(retry_after: str | None, date: str | None, now: float) -> float:
     elif told is not None:
         pause = told - there
     else:
-        pause = _WINDOW_SECONDS - there % _WINDOW_SECONDS
+        pause = window_seconds - there % window_seconds
     return now + min(max(pause, 0.0), LONGEST_PAUSE_SECONDS)
 
 

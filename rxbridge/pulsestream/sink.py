@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from random import SystemRandom
 from threading import Event
 from typing import TypeAlias
@@ -17,57 +16,82 @@ from loguru import logger
 from reactivex.abc import ObserverBase
 from tenacity import RetryCallState, Retrying, stop_when_event_set, wait_random_exponential
 
-from rxbridge.errors import DeliveryError, EventRejected, ReadTimedOut, ServerFailed, Throttled, Unauthorized, quoted
+from rxbridge.errors import CutOff, EventRejected, ReadTimedOut, ServerFailed, Throttled
 from rxbridge.events import EncodedEvent
+from rxbridge.pulsestream.adaptive import RequestSize
 from rxbridge.pulsestream.answers import BatchAnswer, EventOutcome
 from rxbridge.pulsestream.client import PulseStreamClient
+from rxbridge.pulsestream.in_flight import InFlight, Note, await_outcome
+from rxbridge.pulsestream.limits import Limit, told_limit
+from rxbridge.pulsestream.pacing import Pace
 from rxbridge.pulsestream.pending import PendingBatch
+from rxbridge.pulsestream.probes import Probes
+from rxbridge.pulsestream.reports import Reports
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 Settled: TypeAlias = Callable[[Sequence[EncodedEvent]], None]
 Refused: TypeAlias = Callable[[EncodedEvent, EventRejected, int, int, int], None]
 OnOutcome: TypeAlias = Callable[[EncodedEvent, EventOutcome], None]
 
+LARGEST_REQUEST = 1000
+"""PulseStream's declared limit, which it does not enforce."""
+
 SPREAD_SECONDS = 2.0
 """After a rate limit, clients go on at random moments of this time, and not all at the same one."""
 
+CUT_OFF_SECONDS = 5.0
+"""How long PulseStream may go on with a request whose connection broke; mostly it has broken off too."""
+
+_COUNTED_BUT_NOT_STORED = frozenset({200, 500})
+"""With these, PulseStream may have counted events against the rate limit, and rolled them back."""
+
 _backoff = wait_random_exponential(multiplier=1, max=30)
-_lazily = logger.opt(lazy=True)
 
 
 class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
     """An observer of batches: non-empty, in offset order.
 
-    There is never more than one request, and so never two with the same event. Tries go on for ever, with pauses drawn
-    from 0 to 1, 2, 4 ... 30 seconds (full jitter), and only what is not yet known to be stored is sent again:
+    A batch is sent in requests that take about `target_seconds` each, and the first part of it that is settled is
+    acknowledged at once. There is never more than one request, and so never two with the same event. Tries go on for
+    ever, with pauses drawn from 0 to 1, 2, 4 ... 30 seconds (full jitter), and only what is not yet known to be stored
+    is sent again:
 
-    - Rate limit: it goes on when the server's next minute has begun. This is no failure.
+    - Rate limit: what is sent is paced so that the limit is met as rarely as it can be; see
+      `rxbridge.pulsestream.pacing`. Where it is met, it goes on when the server's next minute has begun. This is no
+      failure.
     - No answer in time: `wait_after_timeout_seconds` pass first, because the server may still be at work, and would
-      store the events twice.
+      store the events twice. With `in_flight`, it goes on as soon as a search finds them. A request in which the
+      connection broke is treated likewise, with a shorter time.
     - A refused key: retried like any failure. PulseStream refuses valid keys while its database is down.
     - An event whose timestamp is too far ahead of the server's clock: kept if it will be valid within ten minutes, as
       when a clock runs wrong; else refused for good.
-    - An event that the server cannot store, and so refuses all its batch: see `rxbridge.pulsestream.pending`. One that
-      is alone in its batch is tried for ever, since nothing tells it from a server in trouble; after a restart it is in
-      a batch with others.
+    - An event that the server cannot store, and so refuses all its request: see `rxbridge.pulsestream.pending`.
 
     An exception from `settled` or `refused` (a full disk, say) is logged with its traceback, and they are called again.
 
     When `stop` is set: a request in flight may end, and a pause after a failure ends with one last try at once; a pause
-    for the rate limit or after a time-out ends without. A batch that is then not settled is abandoned: it is not
-    acknowledged, and no later one is sent, so that order holds. A batch that comes after `stop` was set is tried once.
+    for the rate limit or after a time-out ends without. A batch that is then not settled is abandoned: what is left of
+    it is not acknowledged, and no later one is sent, so that order holds. A batch that comes after `stop` was set is
+    tried once, as far as the rate limit allows.
 
     Args:
         client: Where to deliver.
-        settled: Called once a batch, in order, when each of its events is stored or recorded as refused: acknowledges.
-        refused: Called once for an event that is refused for good, before its batch is settled, with the times of the
+        settled: Called in order with each part of a batch, when each of its events is stored or recorded as refused:
+            acknowledges.
+        refused: Called once for an event that is refused for good, before its part is settled, with the times of the
             first and the last attempt (nanoseconds since the Unix epoch) and the number of attempts: records a dead
             letter, and counts it.
         stop: Set by its owner when time is up.
-        statistics: Where requests and deliveries are counted; deliveries once their batch is acknowledged.
+        statistics: Where requests and deliveries are counted; deliveries once they are acknowledged.
         on_outcome: Told of every event that was stored, had been stored, or is refused.
         wait_after_timeout_seconds: The pause after a request that was not answered in time.
+        largest_request: Most events in a request.
+        target_seconds: How long a request should take.
+        events_per_minute: The tenant's rate limit; None to learn it.
+        in_flight: Where a note of each request is kept, for the next process; None to keep none. The first batch waits
+            for what the last process may have left at work.
         clock: Nanoseconds since the Unix epoch.
+        monotonic: Seconds that only rise.
     """
 
     def __init__(
@@ -80,7 +104,12 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
         statistics: DeliveryStatistics,
         on_outcome: OnOutcome | None = None,
         wait_after_timeout_seconds: float = 30.0,
+        largest_request: int = LARGEST_REQUEST,
+        target_seconds: float = 2.0,
+        events_per_minute: int | None = None,
+        in_flight: InFlight | None = None,
         clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._settled = settled
@@ -89,11 +118,18 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
         self._statistics = statistics
         self._on_outcome = on_outcome
         self._wait_after_timeout_seconds = wait_after_timeout_seconds
+        self._size = RequestSize(largest_request, target_seconds)
+        self._pace = Pace(events_per_minute)
+        self._probes = Probes()
+        self._in_flight = in_flight
+        self._earlier = None if in_flight is None else in_flight.earlier
         self._clock = clock
+        self._monotonic = monotonic
+        self._reports = Reports(clock)
         self._abandoned = False
         self._pause_seconds = 0.0
-        self._failing_since = 0
-        self._failures = 0
+        self._under_way: Note | None = None
+        self._uncertain_seconds = 0.0
         self._retrying = Retrying(
             wait=self._wait,
             sleep=self._sleep,
@@ -107,20 +143,22 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
         """Whether a batch was given up because of a shutdown; no further ones are taken then."""
         return self._abandoned
 
+    @property
+    def request_size(self) -> int:
+        """How many events a request holds at the moment, at most: there is no use in batches of fewer."""
+        return self._size.events
+
     def on_next(self, value: Sequence[EncodedEvent]) -> None:
         """Deliver a batch; return when it is settled or abandoned."""
         if self._abandoned or not value:
             return
-        batch = PendingBatch(value)
+        self._recall(value)
+        batch = PendingBatch(value, self._probes)
         try:
             while not batch.settled:
                 self._retrying(self._step, batch)
         except _Stopped:
-            self._abandoned = True
-            logger.warning(
-                "[STOPPED] {} of {} events (offsets {} to {}) are not delivered; they stay in the journal",
-                *(batch.waiting, len(value), value[0].offset, value[-1].offset),
-            )
+            self._abandon(batch)
 
     def on_error(self, error: Exception) -> None:
         """The stream is dead; whoever subscribed the sink must start it anew. Every batch that came is settled."""
@@ -129,60 +167,136 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
     def on_completed(self) -> None:
         """The stream is complete. Every batch that came is settled, or abandoned."""
 
+    def _recall(self, value: Sequence[EncodedEvent]) -> None:
+        """Before the first batch: what the last process had sent of it may still be at work."""
+        earlier, self._earlier = self._earlier, None
+        if self._in_flight is not None and earlier is not None and value[0].offset <= earlier.last_offset:
+            self._under_way = earlier
+            self._uncertain_seconds = self._in_flight.patience(earlier, self._wait_after_timeout_seconds)
+
     def _step(self, batch: PendingBatch) -> None:
         """One request at most, and what follows from its answer; whatever it raises, it is simply done again."""
         self._pause()
         if batch.waiting:
             self._send(batch)
         self._record_refusals(batch)
-        if not batch.waiting:
-            self._settle(batch)
+        self._settle(batch)
 
     def _pause(self) -> None:
+        if self._under_way is not None and not self._is_over(self._under_way):
+            raise _Stopped
+        self._under_way = None
         seconds, self._pause_seconds = self._pause_seconds, 0.0
         if seconds and self._stop.wait(seconds):
             raise _Stopped
 
+    def _is_over(self, note: Note) -> bool:
+        """Wait until a request that may still be at work is over; False if `stop` was set before."""
+        seconds, self._uncertain_seconds = self._uncertain_seconds, 0.0
+        if self._in_flight is None or not seconds:
+            return True
+        self._reports.uncertain(note, seconds)
+        outcome = await_outcome(
+            note,
+            self._client,
+            service=self._in_flight.service,
+            seconds=seconds,
+            stop=self._stop,
+            monotonic=self._monotonic,
+        )
+        self._reports.awaited(outcome)
+        return outcome != "stopped"
+
     def _send(self, batch: PendingBatch) -> None:
-        events = batch.next_request(self._clock())
+        allowance = self._pace.allowance(self._monotonic(), hurry=self._stop.is_set())
+        if not allowance.events:
+            self._pause_seconds = allowance.seconds
+            self._reports.paced(batch, allowance.seconds)
+            return
+        events = batch.next_request(self._clock(), min(self._size.events, allowance.events))
+        if self._in_flight is not None and not batch.probing:
+            self._under_way = self._in_flight.sending(events, batch.first_sent, batch.attempt)
         self._statistics.requests += 1
+        started = self._monotonic()
         try:
             answer = self._client.post_batch(events)
+            batch.answered(answer)
         except Throttled as error:
-            self._tell_recovery(batch)
-            self._throttle(len(events), error.resume_at)
+            self._under_way = None
+            self._reports.recovered(batch)
+            limit = told_limit([error.detail])
+            resume_seconds = max(error.resume_at - self._clock() / 1e9, 0.0)
+            before = self._pace.limit
+            self._pace.refused(self._monotonic(), resume_seconds=resume_seconds, limit=limit)
+            self._throttle(len(events), resume_seconds, before)
         except Exception as error:
             self._statistics.failed_requests += 1
+            self._learn_from(error, len(events))
             if isinstance(error, ServerFailed) and batch.failed(error):
                 logger.warning("[FAILURE] {}; it was about {} events, and concerns them alone", error, len(events))
                 return
-            if isinstance(error, ReadTimedOut):
-                self._pause_seconds = self._wait_after_timeout_seconds
-            self._failures += 1
-            self._failing_since = self._failing_since or self._clock()
+            self._reports.failed()
             raise
         else:
-            batch.answered(answer)
-            if not batch.in_parts:
-                self._tell_recovery(batch)
-            if batch.throttled:
-                self._throttle(batch.throttled, answer.resume_at)
-            elif batch.early_seconds:
-                self._hold_early(batch)
-            if not batch.probing:
-                self._tell_outcomes(events, answer)
+            self._under_way = None
+            self._take(batch, events, answer, self._monotonic() - started)
 
-    def _throttle(self, events: int, resume_at: float) -> None:
+    def _learn_from(self, error: Exception, events: int) -> None:
+        """What a failure means for the next request."""
+        now = self._monotonic()
+        if isinstance(error, ReadTimedOut):
+            self._pace.unanswered(now, events)
+            self._size.timed_out(events)
+            self._doubt(self._wait_after_timeout_seconds)
+        elif isinstance(error, CutOff):
+            self._doubt(min(CUT_OFF_SECONDS, self._wait_after_timeout_seconds))
+        else:
+            self._under_way = None
+            if isinstance(error, ServerFailed) and error.status in _COUNTED_BUT_NOT_STORED:
+                self._pace.unanswered(now, events)
+
+    def _doubt(self, seconds: float) -> None:
+        """The server may be at work on the last request for so long."""
+        if self._under_way is None:
+            self._pause_seconds = seconds
+        else:
+            self._uncertain_seconds = seconds
+
+    def _take(self, batch: PendingBatch, events: Sequence[EncodedEvent], answer: BatchAnswer, seconds: float) -> None:
+        """Do what an answer that the batch has taken calls for."""
+        now, stored = self._monotonic(), batch.newly_stored
+        if not batch.in_parts:
+            self._reports.recovered(batch)
+        if batch.throttled:
+            resume_seconds = max(answer.resume_at - self._clock() / 1e9, 0.0)
+            before = self._pace.limit
+            self._pace.refused(
+                now,
+                resume_seconds=resume_seconds,
+                stored=stored,
+                limit=answer.limit,
+                server_time=answer.server_time,
+            )
+            self._throttle(batch.throttled, resume_seconds, before)
+        else:
+            self._pace.answered(now, stored=stored, server_time=answer.server_time)
+            if batch.early_seconds:
+                self._pause_seconds = batch.early_seconds
+                self._reports.early(batch, self._pause_seconds)
+        if batch.probing:
+            return
+        if stored == len(events):
+            self._size.answered(stored, seconds)
+        self._reports.outcomes(events, answer)
+        if self._on_outcome is not None:
+            for event, outcome in zip(events, answer.outcomes, strict=True):
+                if outcome.fate in ("stored", "already_stored"):
+                    self._on_outcome(event, outcome)
+
+    def _throttle(self, events: int, resume_seconds: float, before: Limit | None) -> None:
         self._statistics.throttled += 1
-        self._pause_seconds = max(resume_at - self._clock() / 1e9, 0.0) + SystemRandom().uniform(0.0, SPREAD_SECONDS)
-        logger.info("[THROTTLED] The rate limit is reached; {} events go on in {:.1f} s", events, self._pause_seconds)
-
-    def _hold_early(self, batch: PendingBatch) -> None:
-        self._pause_seconds = batch.early_seconds
-        logger.warning(
-            "[EARLY] {} events lie too far ahead of PulseStream's clock (does one run wrong?); they go on in {:.1f} s",
-            *(batch.waiting, self._pause_seconds),
-        )
+        self._pause_seconds = resume_seconds + SystemRandom().uniform(0.0, SPREAD_SECONDS)
+        self._reports.throttled(events, self._pause_seconds, before, self._pace.limit)
 
     def _record_refusals(self, batch: PendingBatch) -> None:
         while batch.refusals:
@@ -194,55 +308,44 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
                 self._on_outcome(refusal.event, EventOutcome("refused", refusal.error.reasons))
 
     def _settle(self, batch: PendingBatch) -> None:
-        self._settled(batch.events)
-        batch.settled = True
-        self._statistics.delivered += batch.delivered
-        self._statistics.already_stored += batch.already_stored
+        part = batch.next_settled()
+        if part is None:
+            return
+        self._settled(part.events)
+        batch.acknowledged(part)
+        self._statistics.delivered += part.delivered
+        self._statistics.already_stored += part.already_stored
         self._statistics.last_delivery_at = self._clock()
-        self._tell_recovery(batch)
+        if batch.settled:
+            self._reports.recovered(batch)
+
+    def _abandon(self, batch: PendingBatch) -> None:
+        self._abandoned = True
+        first, last = batch.first_unsettled, batch.events[-1]
+        logger.warning(
+            "[STOPPED] {} of {} events (offsets {} to {}) are not delivered; they stay in the journal",
+            *(batch.waiting, len(batch.events), first.offset, last.offset),
+        )
+        if self._in_flight is None or self._under_way is not None:
+            return
+        try:
+            self._in_flight.ended()
+        except Exception as error:  # noqa: BLE001 - raised, it would end the stream without a word
+            logger.warning("[JOURNAL] The next start will wait without need: {}", error)
 
     def _wait(self, state: RetryCallState) -> float:
         # After a time-out the next step pauses by itself: a shutdown must not cut that short with a last try.
-        return 0.0 if self._pause_seconds else _backoff(state)
+        waits = self._pause_seconds or self._uncertain_seconds
+        return 0.0 if waits else _backoff(state)
 
     def _sleep(self, seconds: float) -> None:
         if seconds:
             self._stop.wait(seconds)
 
-    def _tell_outcomes(self, events: Sequence[EncodedEvent], answer: BatchAnswer) -> None:
-        for event, outcome in zip(events, answer.outcomes, strict=True):
-            if outcome.fate == "stored":
-                _lazily.debug("[SUCCESS] Event sent successfully (200) | {}", partial(_line, event))
-            elif outcome.fate == "already_stored":
-                _lazily.debug("[DUPLICATE] Event was stored already (200) | {}", partial(_line, event))
-            else:
-                continue
-            if self._on_outcome is not None:
-                self._on_outcome(event, outcome)
-
     def _tell_failure(self, state: RetryCallState) -> None:
-        batch: PendingBatch = state.args[0]
         error = state.outcome.exception() if state.outcome else None
-        seconds = state.upcoming_sleep or self._pause_seconds
-        then = (batch.waiting, state.attempt_number + 1, seconds)
-        if isinstance(error, Unauthorized):
-            logger.error("[UNAUTHORIZED] {}; {} events wait, nothing is lost, try {} in {:.1f} s", error, *then)
-        elif isinstance(error, DeliveryError):
-            logger.warning("[FAILURE] {}; {} events wait, try {} in {:.1f} s", error, *then)
-        else:
-            logger.opt(exception=error).error(
-                "[ERROR] Unexpected, in the delivery of a batch: {}; {} events wait, try {} in {:.1f} s", error, *then
-            )
-
-    def _tell_recovery(self, batch: PendingBatch) -> None:
-        if not self._failures:
-            return
-        seconds = (self._clock() - self._failing_since) / 1e9
-        logger.info(
-            "[RECOVERED] PulseStream answers again after {:.1f} s and {} failed requests; {} events were sent again",
-            *(seconds, self._failures, len(batch.events)),
-        )
-        self._failures, self._failing_since = 0, 0
+        seconds = state.upcoming_sleep or self._pause_seconds or self._uncertain_seconds
+        self._reports.retrying(state.args[0], error, state.attempt_number + 1, seconds)
 
 
 class _Stopped(Exception):
@@ -252,8 +355,3 @@ class _Stopped(Exception):
 def _give_up(state: RetryCallState) -> None:
     del state
     raise _Stopped
-
-
-def _line(event: EncodedEvent) -> str:
-    title = quoted(event.title)[1:-1]
-    return title if event.price is None else f"{title} | Price: ${event.price:.2f}"

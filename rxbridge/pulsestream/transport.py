@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 from urllib.parse import quote
 
 import requests
@@ -16,13 +17,13 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 import rxbridge
-from rxbridge.errors import ConfigError, DeliveryError, ReadTimedOut, ServerFailed, Unreachable, quoted
+from rxbridge.errors import ConfigError, CutOff, DeliveryError, ReadTimedOut, ServerFailed, Unreachable, quoted
 from rxbridge.pulsestream.answers import HttpAnswer
 
 _LONGEST_IDLE_SECONDS = 4.0
 """PulseStream closes a connection after 5 s without a request; one that old may die under the next request."""
 
-_LATEST_STALE_SECONDS = 5.0
+_LATEST_STALE_SECONDS = 1.0
 """A kept connection that is dead says so at once. A later reset has cut off a request that was being worked on."""
 
 _CHUNK_BYTES = 65_536
@@ -30,6 +31,22 @@ _HIDDEN = "(hidden)"
 
 _NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 _TIMEOUTS = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError)
+_BEFORE_SENDING = (
+    # With its subclasses: refused, unresolvable, too slow.
+    urllib3.exceptions.ConnectTimeoutError,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidHeader,
+    ssl.SSLCertVerificationError,
+)
+"""What can only go wrong before anything of a request is sent."""
+
+
+class _Request(NamedTuple):
+    method: str
+    url: str
+    body: bytes | None
+    query: Mapping[str, str] | None
+    read_timeout_seconds: float
 
 
 class Transport:
@@ -65,7 +82,8 @@ class Transport:
         _check_key(key)
         self._forms = _written_forms(key)
         self._session = _session(key, ca_file)
-        self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._read_timeout_seconds = read_timeout_seconds
         self._max_answer_bytes = max_answer_bytes
         self._clock = clock
         self._monotonic = monotonic
@@ -84,44 +102,64 @@ class Transport:
         return text
 
     def exchange(
-        self, method: str, url: str, *, body: bytes | None = None, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        read_timeout_seconds: float | None = None,
     ) -> HttpAnswer:
         """Send a request and read the answer, whatever its status.
+
+        Args:
+            method: The HTTP method.
+            url: Where to.
+            body: What to send.
+            query: Goes into the address.
+            read_timeout_seconds: Instead of the transport's own.
 
         Raises:
             Unreachable: No answer, or not all of it.
             ReadTimedOut: Not in time; the request may still be running there.
             ServerFailed: The answer is too long.
         """
+        request = _Request(method, url, body, query, read_timeout_seconds or self._read_timeout_seconds)
         with self._lock:
             try:
-                return self._exchange(method, url, body, query)
+                return self._exchange(request)
             except _NETWORK_ERRORS as error:
-                problem = self._explained(url, error)
+                problem = self._explained(request, error)
         # Raised out here, the error carries no context: those of the network hold the request, and so the key.
         raise problem
 
-    def _exchange(self, method: str, url: str, body: bytes | None, query: Mapping[str, str] | None) -> HttpAnswer:
+    def _exchange(self, request: _Request) -> HttpAnswer:
         idle_since, self._idle_since = self._idle_since, None
         if idle_since is not None and self._monotonic() - idle_since <= _LONGEST_IDLE_SECONDS:
             started = self._monotonic()
             try:
-                return self._send(method, url, body, query)
+                return self._send(request)
             except requests.ConnectionError:
                 if self._monotonic() - started > _LATEST_STALE_SECONDS:
                     raise
         self._session.close()
-        return self._send(method, url, body, query)
+        return self._send(request)
 
-    def _send(self, method: str, url: str, body: bytes | None, query: Mapping[str, str] | None) -> HttpAnswer:
+    def _send(self, request: _Request) -> HttpAnswer:
         started = self._monotonic()
         with self._session.request(
-            method, url, data=body, params=query, timeout=self._timeouts, stream=True, allow_redirects=False
+            request.method,
+            request.url,
+            data=request.body,
+            params=request.query,
+            timeout=(self._connect_timeout_seconds, request.read_timeout_seconds),
+            stream=True,
+            allow_redirects=False,
         ) as response:
-            content = self._read(response, url, started)
+            content = self._read(response, request, started)
         self._idle_since = ended = self._monotonic()
         return HttpAnswer(
-            url=url,
+            url=request.url,
             status=response.status_code,
             headers=response.headers,
             body=content,
@@ -129,7 +167,7 @@ class Transport:
             seconds=ended - started,
         )
 
-    def _read(self, response: requests.Response, url: str, started: float) -> bytes:
+    def _read(self, response: requests.Response, request: _Request, started: float) -> bytes:
         raw = cast("urllib3.HTTPResponse", response.raw)
         content = bytearray()
         # No decompression: none was asked for, and a small answer could unpack to a very large one.
@@ -138,18 +176,18 @@ class Transport:
             if len(content) > self._max_answer_bytes:
                 raise ServerFailed(response.status_code, f"its answer is longer than {self._max_answer_bytes} bytes")
             # The session's time limit starts anew with every byte that comes; this one does not.
-            if self._monotonic() - started > self._timeouts[1]:
-                raise ReadTimedOut(url, self._timeouts[1])
+            if self._monotonic() - started > request.read_timeout_seconds:
+                raise ReadTimedOut(request.url, request.read_timeout_seconds)
         return bytes(content)
 
-    def _explained(self, url: str, error: Exception) -> DeliveryError:
-        connect_seconds, read_seconds = self._timeouts
+    def _explained(self, request: _Request, error: Exception) -> DeliveryError:
         if isinstance(error, _TIMEOUTS):
-            return ReadTimedOut(url, read_seconds)
+            return ReadTimedOut(request.url, request.read_timeout_seconds)
         if isinstance(error, requests.ConnectTimeout):
-            return Unreachable(url, f"no connection within {connect_seconds:g} s")
+            return Unreachable(request.url, f"no connection within {self._connect_timeout_seconds:g} s")
         root = _root(error)
-        return Unreachable(url, quoted(self.hide(f"{type(root).__name__}: {root}")))
+        kind = Unreachable if any(isinstance(link, _BEFORE_SENDING) for link in _links(error)) else CutOff
+        return kind(request.url, quoted(self.hide(f"{type(root).__name__}: {root}")))
 
 
 class _Secret(str):
@@ -214,9 +252,17 @@ def _written_forms(key: str) -> tuple[str, ...]:
 
 def _root(error: BaseException) -> BaseException:
     """What the operating system or the TLS library said: "Connection refused", not what four layers make of it."""
-    while isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError)):
-        cause = error.__cause__ or error.__context__
-        if cause is None:
-            break
-        error = cause
-    return error
+    return next(
+        link
+        for link in _links(error)
+        if not isinstance(link, (requests.RequestException, urllib3.exceptions.HTTPError))
+        or (link.__cause__ or link.__context__) is None
+    )
+
+
+def _links(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what caused it, and so on."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__

@@ -12,9 +12,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple, cast
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from loguru import logger
@@ -64,7 +66,8 @@ class Handler(BaseHTTPRequestHandler):
             self.script.requests.append(request)
             self.script.in_flight += 1
             self.script.most_in_flight = max(self.script.in_flight, self.script.most_in_flight)
-            step = self.script.steps.popleft() if self.script.steps else self.script.otherwise
+            scripted = self.script.steps and not (self.script.finds and "/events/search" in self.path)
+            step = self.script.steps.popleft() if scripted else self.script.otherwise
         try:
             step(self, request)
         finally:
@@ -83,6 +86,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def date_time_string(self, timestamp: float | None = None) -> str:
+        if self.script.clock is not None:
+            return formatdate(self.script.clock(), usegmt=True)
         return self.script.date or super().date_time_string(timestamp)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
@@ -92,7 +97,8 @@ class Handler(BaseHTTPRequestHandler):
 class ScriptedServer(ThreadingHTTPServer):
     """Answers each request by the next step of its script, then like a PulseStream that is well.
 
-    `stored` holds what it has, by event id. `poison` are ids that its database cannot take.
+    `stored` holds what it has, by event id. `poison` are ids that its database cannot take; while it is `read_only`, it
+    takes nothing new. If it `finds`, a search is no step of the script: it shows what is stored.
     """
 
     daemon_threads = True
@@ -112,6 +118,10 @@ class ScriptedServer(ThreadingHTTPServer):
         self.stored: dict[str, dict[str, Any]] = {}
         self.poison: set[str] = set()
         self.date = ""
+        self.clock: Callable[[], float] | None = None
+        self.read_only = False
+        self.finds = False
+        self.admits: Callable[[], bool] = lambda: True
         self.over = threading.Event()
 
     @property
@@ -134,6 +144,10 @@ class ScriptedServer(ThreadingHTTPServer):
         self.stored.clear()
         self.poison.clear()
         self.date = ""
+        self.clock = None
+        self.read_only = False
+        self.finds = False
+        self.admits: Callable[[], bool] = lambda: True
         self.most_in_flight = 0
 
     def script(self, *steps: Step) -> None:
@@ -146,20 +160,37 @@ class ScriptedServer(ThreadingHTTPServer):
         events: list[dict[str, Any]] = json.loads(body)["events"]
         if any(event["event_id"] in self.poison for event in events):
             return None
+        if self.read_only and any(event["event_id"] not in self.stored for event in events):
+            return None
         results: list[dict[str, Any]] = []
         for event in events:
             known = event["event_id"] in self.stored
+            if not known and not self.admits():
+                results.append(self.result(event["event_id"], "Event ingestion failed", RATE_LIMIT))
+                continue
             self.stored.setdefault(event["event_id"], event)
             results.append(self.result(event["event_id"], ALREADY_STORED if known else STORED))
         return self.batch_answer(results)
 
     def otherwise(self, handler: Handler, request: Request) -> None:
-        if request.method == "GET":
+        if "/events/search" in request.path:
+            handler.send(200, json.dumps(self.found(parse_qs(urlsplit(request.path).query))).encode())
+        elif request.method == "GET":
             handler.send(200, b'{"status":"healthy","limit":100,"remaining":100}')
         elif (answer := self.take(request.body)) is None:
             self.status(500, {"error": "HTTP_ERROR", "message": "Batch event ingestion failed"})(handler, request)
         else:
             handler.send(200, json.dumps(answer).encode())
+
+    def found(self, query: Mapping[str, list[str]]) -> dict[str, Any]:
+        """What a search by exact timestamp and service gives."""
+        (service,), (moment,) = query["service"], query["start_time"]
+        rows = [
+            {"id": event_id, "external_id": event_id, "timestamp": moment, "source": service}
+            for event_id, event in self.stored.items()
+            if event.get("timestamp") == moment and event["source"]["service"] == service
+        ]
+        return {"events": rows, "total_count": len(rows)}
 
     @staticmethod
     def result(event_id: str, message: str, *errors: str) -> dict[str, Any]:

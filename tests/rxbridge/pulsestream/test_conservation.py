@@ -1,4 +1,4 @@
-"""Whatever the server does, every event ends stored or as a dead letter, once, and its batch is acknowledged after."""
+"""Whatever the server does, every event ends stored or as a dead letter, once, and is acknowledged after, in order."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ from loguru import logger
 
 from rxbridge.errors import EventRejected, JournalFull
 from rxbridge.events import EncodedEvent
-from rxbridge.pulsestream import PulseStreamClient, PulseStreamSink
+from rxbridge.pulsestream import InFlight, PulseStreamClient, PulseStreamSink
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 MakeEvents = Callable[..., list[EncodedEvent]]
@@ -33,6 +33,8 @@ class Story(NamedTuple):
     """What happens: to each request in turn, to the callbacks, and whether somebody stops it all during a pause.
 
     A fault is its name and whether the server had stored the events by then; a list is what becomes of each event.
+    With a rate limit, the server takes so many new events a minute. With a note, the sink asks for what it is uncertain
+    of, and what is left after it was stopped is delivered by another sink, which was given the note.
     """
 
     batches: list[int]
@@ -40,12 +42,10 @@ class Story(NamedTuple):
     faults: list[tuple[str, bool] | list[str]]
     journal: list[bool]
     stop_in_pause: int | None
-
-    @property
-    def sound(self) -> bool:
-        """Not one of which an event must be tried for ever: poison of whose batch nothing else was ever stored."""
-        others_are_stored = not any("refused" in fault or fault[0] in REFUSES_THE_EVENTS for fault in self.faults)
-        return not self.poison or (others_are_stored and all(set(batch) - self.poison for batch in self.numbers))
+    largest_request: int
+    rate_limit: int | None
+    told: bool
+    note: bool
 
     @property
     def numbers(self) -> list[range]:
@@ -64,31 +64,61 @@ STORIES = st.builds(
     ),
     journal=st.lists(st.booleans(), max_size=4),
     stop_in_pause=st.none() | st.integers(1, 6),
-).filter(lambda story: story.sound)
+    largest_request=st.integers(1, 6),
+    rate_limit=st.none() | st.integers(2, 5),
+    told=st.booleans(),
+    note=st.booleans(),
+)
 
 
 class Play:
     """One story, played by a server and a sink; what they did is written down."""
 
     def __init__(self, server: Any, client: PulseStreamClient, time: Any, story: Story) -> None:
-        self.server, self.story = server, story
+        self.server, self.client, self.time, self.story = server, client, time, story
         self.refused: list[EncodedEvent] = []
-        self.settled: list[list[int]] = []
+        self.settled: list[int] = []
+        self.notes: list[bytes] = []
         self.statistics = DeliveryStatistics()
         self.journal = list(story.journal)
-        self.sink = PulseStreamSink(
-            client,
-            settled=self.settle,
-            refused=self.refuse,
-            stop=time,
-            statistics=self.statistics,
-            clock=time.nanoseconds,
-        )
+        self.taken: Counter[int] = Counter()
+        self.sink = self.make_sink()
         server.forget()
+        server.clock = time.seconds
+        server.finds = True
+        server.admits = self.admits
         server.poison = {f"event-{number}" for number in story.poison}
         server.script(*[self.step(fault) for fault in story.faults])
         if story.stop_in_pause is not None:
             time.at_wait[story.stop_in_pause] = time.set
+
+    def make_sink(self) -> PulseStreamSink:
+        earlier = self.notes[-1] if self.notes else None
+        in_flight = InFlight(
+            self.notes.append,
+            earlier,
+            service="tests",
+            clock=self.time.nanoseconds,
+            monotonic=self.time.seconds,
+        )
+        return PulseStreamSink(
+            self.client,
+            settled=self.settle,
+            refused=self.refuse,
+            stop=self.time,
+            statistics=self.statistics,
+            largest_request=self.story.largest_request,
+            events_per_minute=self.story.rate_limit if self.story.told else None,
+            in_flight=in_flight if self.story.note else None,
+            clock=self.time.nanoseconds,
+            monotonic=self.time.seconds,
+        )
+
+    def admits(self) -> bool:
+        """Whether the rate limit lets one more event in."""
+        minute = int(self.time.now // 60)
+        self.taken[minute] += 1
+        return self.story.rate_limit is None or self.taken[minute] <= self.story.rate_limit
 
     def journal_is_full(self) -> None:
         if self.journal and self.journal.pop():
@@ -96,7 +126,7 @@ class Play:
 
     def settle(self, batch: Sequence[EncodedEvent]) -> None:
         self.journal_is_full()
-        self.settled.append([event.offset for event in batch])
+        self.settled += [event.offset for event in batch]
 
     def refuse(self, event: EncodedEvent, error: EventRejected, first: int, last: int, attempts: int) -> None:
         self.journal_is_full()
@@ -158,18 +188,26 @@ def test_every_event_ends_stored_or_dead_exactly_once(
 ) -> None:
     steady_client.close()
     play = Play(running_server, steady_client, make_time(), story)
+    everything = [number for numbers in story.numbers for number in numbers]
     for numbers in story.numbers:
         play.sink.on_next(make_events(len(numbers), numbers[0]))
 
-    batches = [list(numbers) for numbers in story.numbers]
-    assert play.settled == batches[: len(play.settled)]
-    assert (play.settled != batches) == play.sink.abandoned
+    assert play.settled == everything[: len(play.settled)]
+    assert (play.settled != everything) == play.sink.abandoned
     assert story.stop_in_pause or not play.sink.abandoned
     dead = Counter(event.event_id for event in play.refused)
     assert all(count == 1 for count in dead.values())
     assert not set(dead) & set(running_server.stored)
-    settled = {f"event-{number}" for batch in play.settled for number in batch}
+    settled = {f"event-{number}" for number in play.settled}
     assert settled <= set(dead) | set(running_server.stored)
     assert play.statistics.delivered == len(settled - set(dead))
     assert running_server.most_in_flight <= 1
     assert play.statistics.failed_requests + play.statistics.throttled <= play.statistics.requests
+
+    if rest := everything[len(play.settled) :]:
+        play.time.clear()
+        play.time.at_wait.clear()
+        play.make_sink().on_next(make_events(len(rest), rest[0]))
+        assert play.settled == everything
+        dead = Counter(event.event_id for event in play.refused)
+        assert {f"event-{number}" for number in everything} <= set(dead) | set(running_server.stored)

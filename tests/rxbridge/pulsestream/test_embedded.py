@@ -1,6 +1,5 @@
 """The client and the sink against the embedded PulseStream, which behaves like the real one."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -36,12 +35,18 @@ def embedded() -> Iterator[Callable[..., PulseStreamClient]]:
 class Delivered:
     """A sink with what it settled and refused."""
 
-    def __init__(self, client: PulseStreamClient, stop: threading.Event, clock: Callable[[], int]) -> None:
+    def __init__(self, client: PulseStreamClient, time: Any) -> None:
         self.settled: list[int] = []
         self.refused: dict[int, tuple[str, ...]] = {}
         self.statistics = DeliveryStatistics()
         self.sink = PulseStreamSink(
-            client, settled=self.settle, refused=self.refuse, stop=stop, statistics=self.statistics, clock=clock
+            client,
+            settled=self.settle,
+            refused=self.refuse,
+            stop=time,
+            statistics=self.statistics,
+            clock=time.nanoseconds,
+            monotonic=time.seconds,
         )
 
     def settle(self, batch: Sequence[EncodedEvent]) -> None:
@@ -73,7 +78,7 @@ def test_batches_are_stored_once(
     embedded: Callable[..., PulseStreamClient], make_events: MakeEvents, fake_time: Any
 ) -> None:
     client = embedded(rate_limit=0)
-    delivered = Delivered(client, fake_time, fake_time.nanoseconds)
+    delivered = Delivered(client, fake_time)
     for first in (1, 101, 51):
         delivered.sink.on_next(make_events(100, first))
 
@@ -85,15 +90,16 @@ def test_batches_are_stored_once(
 def test_the_rate_limit_only_takes_time(
     embedded: Callable[..., PulseStreamClient], make_events: MakeEvents, fake_time: Any
 ) -> None:
-    """The server's `Date` is the real time, and its minutes pass as ours do: whenever somebody waits."""
+    """The server's minutes pass as ours do, whenever somebody waits; its `Date` is the real time, and stands still."""
     fake_time.now = time.time()
     client = embedded(rate_limit=100, clock=fake_time.seconds)
-    delivered = Delivered(client, fake_time, fake_time.nanoseconds)
+    delivered = Delivered(client, fake_time)
     delivered.sink.on_next(make_events(250))
 
     assert found(client) == sorted(f"event-{number}" for number in range(1, 251))
     assert delivered.settled == list(range(1, 251))
-    assert delivered.statistics.throttled == len(fake_time.waits) >= 2
+    assert delivered.statistics.throttled >= 1
+    assert len(fake_time.waits) < 100
     assert delivered.statistics.failed_requests == 0
 
 
@@ -114,7 +120,7 @@ def test_each_kind_of_bad_event(
         good[6],
         altered(good[7], payload={"text": "x" * 10_485_760}),
     ]
-    delivered = Delivered(client, fake_time, fake_time.nanoseconds)
+    delivered = Delivered(client, fake_time)
     delivered.sink.on_next(batch)
 
     assert found(client) == ["event-1", "event-7"]
@@ -134,7 +140,7 @@ def test_an_event_a_little_ahead_is_stored_when_its_time_has_come(
     fake_time.now = datetime.now(UTC).timestamp()
     client = embedded(rate_limit=0, clock=fake_time.seconds)
     ahead = datetime.fromtimestamp(fake_time.now + 420, UTC).replace(tzinfo=None)
-    delivered = Delivered(client, fake_time, fake_time.nanoseconds)
+    delivered = Delivered(client, fake_time)
     delivered.sink.on_next([*make_events(1), *make_events(1, 2, ahead.isoformat())])
 
     assert found(client, end=ahead) == ["event-1", "event-2"]
@@ -156,7 +162,7 @@ def test_a_server_that_is_away_for_a_while(
         with pytest.raises(Unreachable):
             away.check()
         fake_time.at_wait[3] = lambda: resources.enter_context(returning)
-        delivered = Delivered(away, fake_time, fake_time.nanoseconds)
+        delivered = Delivered(away, fake_time)
         delivered.sink.on_next(make_events(10))
 
         assert delivered.settled == list(range(1, 11))

@@ -15,6 +15,15 @@ def answer(*fates: Fate, server_time: float = NOON) -> BatchAnswer:
     return BatchAnswer(tuple(EventOutcome(fate, (f"because {fate}",)) for fate in fates), server_time, 0.0)
 
 
+def counts(batch: PendingBatch) -> tuple[int, int]:
+    """How many are delivered, and stored already, of what can be acknowledged by now; acknowledges it."""
+    delivered = already_stored = 0
+    while part := batch.next_settled():
+        delivered, already_stored = delivered + part.delivered, already_stored + part.already_stored
+        batch.acknowledged(part)
+    return delivered, already_stored
+
+
 def ids(events: Sequence[EncodedEvent]) -> list[int]:
     return [event.offset for event in events]
 
@@ -24,11 +33,14 @@ def test_only_what_is_not_stored_is_sent_again(make_events: MakeEvents) -> None:
     assert ids(batch.next_request(1)) == [1, 2, 3, 4, 5, 6]
     batch.answered(answer("stored", "throttled", "already_stored", "refused", "throttled", "stored"))
 
-    assert (batch.waiting, batch.delivered, batch.already_stored, batch.throttled) == (2, 3, 1, 2)
+    assert (batch.waiting, batch.newly_stored, batch.throttled) == (2, 2, 2)
+    assert counts(batch) == (1, 0)
     assert ids(batch.next_request(2)) == [2, 5]
     batch.answered(answer("stored", "refused"))
 
-    assert (batch.waiting, batch.delivered, batch.throttled) == (0, 4, 0)
+    assert (batch.waiting, batch.throttled) == (0, 0)
+    assert counts(batch) == (3, 1)
+    assert batch.settled
     first, second = batch.refusals
     assert (first.event.offset, first.first_attempt, first.last_attempt, first.attempts) == (4, 1, 1, 1)
     assert (second.event.offset, second.first_attempt, second.last_attempt, second.attempts) == (5, 1, 2, 2)
@@ -53,16 +65,22 @@ def test_an_event_from_the_future_is_kept_for_a_while(
         assert (batch.waiting, batch.early_seconds, len(batch.refusals)) == (1, kept_for, 0)
 
 
+PROBE = 0
+EVERYTHING = {PROBE, *range(1, 101)}
+
+
 def deliver(batch: PendingBatch, poison: set[int], status: int = 500, limit: int = 1000) -> list[list[int]]:
     """A server that refuses every request with poison in it, and stores the others. Returns what was sent."""
+    stored: set[str] = set()
     sent: list[list[int]] = []
     while batch.waiting and len(sent) < limit:
-        sent.append(ids(batch.next_request(len(sent) + 1)))
+        events = batch.next_request(len(sent) + 1)
+        sent.append(ids(events))
         if poison & set(sent[-1]):
             batch.failed(ServerFailed(status, "Batch event ingestion failed"))
         else:
-            fate: Fate = "already_stored" if batch.probing else "stored"
-            fates: list[Fate] = [fate] * len(sent[-1])
+            fates: list[Fate] = ["already_stored" if event.event_id in stored else "stored" for event in events]
+            stored.update(event.event_id for event in events)
             batch.answered(answer(*fates))
     return sent
 
@@ -75,7 +93,7 @@ def test_poison_is_isolated_and_the_rest_delivered(make_events: MakeEvents, pois
     sent = deliver(batch, poison, limit=3000)
 
     assert batch.waiting == 0
-    assert batch.delivered == 100 - len(poison)
+    assert counts(batch) == (100 - len(poison), 0)
     assert {refusal.event.offset for refusal in batch.refusals} == poison
     assert sent[:TRIES_BEFORE_HALVING] == [list(range(1, 101))] * TRIES_BEFORE_HALVING
     for refusal in batch.refusals:
@@ -88,32 +106,31 @@ def test_poison_is_isolated_and_the_rest_delivered(make_events: MakeEvents, pois
 @pytest.mark.parametrize("status", [200, 400, 403, 500])
 def test_a_server_that_refuses_everything_proves_nothing(make_events: MakeEvents, count: int, status: int) -> None:
     batch = PendingBatch(make_events(count))
-    deliver(batch, set(range(1, count + 1)), status, limit=500)
+    deliver(batch, EVERYTHING, status, limit=500)
     assert (batch.waiting, len(batch.refusals)) == (count, 0)
 
     # When it is well again, what it refused before does not count.
     deliver(batch, set())
-    assert (batch.waiting, batch.delivered, len(batch.refusals)) == (0, count, 0)
+    assert (batch.waiting, counts(batch), len(batch.refusals)) == (0, (count, 0), 0)
 
 
 def test_a_second_time_of_trouble_proves_nothing_either(make_events: MakeEvents) -> None:
     batch = PendingBatch(make_events(9))
-    everything = set(range(1, 10))
-    deliver(batch, everything, limit=200)
+    deliver(batch, EVERYTHING, limit=200)
     deliver(batch, set(), limit=3)
-    assert 0 < batch.delivered < 9
-    deliver(batch, everything, limit=500)
+    assert 0 < batch.waiting < 9
+    deliver(batch, EVERYTHING, limit=500)
     assert len(batch.refusals) == 0
     deliver(batch, set())
-    assert (batch.delivered, len(batch.refusals)) == (9, 0)
+    assert (counts(batch), len(batch.refusals)) == ((9, 0), 0)
 
 
 @pytest.mark.parametrize("poison", [{1}, {5}, {1, 4}, {1, 5}, {1, 2, 4, 5}])
 def test_poison_is_found_after_a_time_of_trouble_too(make_events: MakeEvents, poison: set[int]) -> None:
     batch = PendingBatch(make_events(5))
-    deliver(batch, {1, 2, 3, 4, 5}, limit=100)
+    deliver(batch, EVERYTHING, limit=100)
     deliver(batch, poison)
-    assert (batch.waiting, batch.delivered) == (0, 5 - len(poison))
+    assert (batch.waiting, counts(batch)) == (0, (5 - len(poison), 0))
     assert {refusal.event.offset for refusal in batch.refusals} == poison
 
 
@@ -129,7 +146,7 @@ def test_some_failures_must_be_the_events(make_events: MakeEvents, status: int) 
     batch = PendingBatch(make_events(8))
     sent = deliver(batch, {3}, status)
 
-    assert (batch.delivered, batch.refusals[0].event.offset) == (7, 3)
+    assert (counts(batch), batch.refusals[0].event.offset) == ((7, 0), 3)
     assert sent.count([3]) == 1
     assert sent[:3] == [[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4], [1, 2]]
 
@@ -151,7 +168,12 @@ def test_a_suspect_that_is_throttled_stays(make_events: MakeEvents) -> None:
     batch.failed(ServerFailed(500, ""))
     batch.next_request(2)
     batch.answered(answer("throttled"))
-    assert batch.waiting == 1
+    assert (batch.waiting, batch.throttled, batch.probing) == (1, 1, True)
     batch.next_request(3)
     batch.answered(answer("stored"))
-    assert (batch.waiting, batch.delivered) == (0, 1)
+    assert ids(batch.next_request(4)) == [1]
+    batch.answered(answer("throttled"))
+    assert batch.waiting == 1
+    assert ids(batch.next_request(5)) == [1]
+    batch.answered(answer("stored"))
+    assert (batch.waiting, counts(batch)) == (0, (1, 0))
