@@ -12,6 +12,12 @@ import pytest
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 
+HASTE = {
+    "RXBRIDGE_DELIVERY_CONFIRM_AFTER_SECONDS": "0.5",
+    "PULSESTREAM_API_WAIT_AFTER_TIMEOUT_SECONDS": "2",
+}
+"""The servers of the tests answer and commit at once: there is no use in waiting for them as for a real one."""
+
 
 def write_recording(path: Path, trades: int, seconds: float) -> Path:
     """Trades of two products, each with its ticker, spread evenly over the time."""
@@ -78,7 +84,7 @@ class Command:
                 stdout=stdout,
                 stderr=stderr,
                 cwd=folder,
-                env=kept | environment,
+                env=kept | HASTE | environment,
             )
 
     @property
