@@ -13,6 +13,7 @@ from rxbridge.audit.ledger import Ledger
 from rxbridge.audit.repair import Repair
 from rxbridge.audit.result import Audit
 from rxbridge.audit.trades import TradeBook
+from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.backfill.state import State, decode
 from rxbridge.confirmation import EventMaker, confirmed_up_to, purged_offsets
 from rxbridge.delivery import CONSUMER
@@ -25,7 +26,6 @@ from rxbridge.telemetry.statistics import DeliveryStatistics
 Report: TypeAlias = Callable[[str, int, int], None]
 """Is told of progress: what is being done, how far, of how much (0 if that is not known)."""
 
-_BACKFILL_NOTE = "backfill"
 _SHOWN = 100
 
 
@@ -126,7 +126,7 @@ def _read_server(client: PulseStreamClient, ledger: Ledger, counted: DeliverySta
 
 def _backfill_state(journal: Journal) -> State:
     """Where there is none, or one of another version, the backfill begins anew, and has yet to look at everything."""
-    note = journal.recall(_BACKFILL_NOTE)
+    note = journal.recall(BACKFILL)
     return (None if note is None else decode(note)) or State()
 
 

@@ -26,12 +26,13 @@ def plain(text: str | bytes, limit: int = 200) -> str:
     return quoted(text, limit)[1:-1]
 
 
-def moment(nanoseconds: int) -> str:
-    """Nanoseconds since the Unix epoch in ISO 8601, UTC, to the second."""
+def moment(nanoseconds: int, *, milliseconds: bool = False) -> str:
+    """Nanoseconds since the Unix epoch in ISO 8601, UTC, to the second or the millisecond, rounded down."""
     try:
-        return datetime.fromtimestamp(nanoseconds // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        second = datetime.fromtimestamp(nanoseconds // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     except (OverflowError, ValueError, OSError):
         return str(nanoseconds)
+    return second + (f".{nanoseconds // 10**6 % 1000:03}Z" if milliseconds else "Z")
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -58,7 +58,7 @@ def test_gaps_of_the_market_are_listed(gaps: Start) -> None:
     ]
     assert quotes == [
         *("2023-11-14T22:13:20Z", "quotes", "BTC-USD, ETH-USD ticker"),
-        *("2023-11-14T22:13:20Z", "2023-11-14T22:13:22Z", "2.5 seconds", "disconnected"),
+        *("2023-11-14T22:13:20.000Z", "2023-11-14T22:13:22.500Z", "2.5 seconds", "disconnected"),
     ]
 
 

@@ -48,4 +48,5 @@ def test_a_bar_shows_on_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPa
 
 def test_a_time_that_cannot_be_is_a_number() -> None:
     assert moment(10**18) == "2001-09-09T01:46:40Z"
+    assert moment(10**18 + 1_999_999, milliseconds=True) == "2001-09-09T01:46:40.001Z"
     assert moment(10**40) == str(10**40)
