@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from functools import partial
+
 from loguru import logger
 
 from rxbridge import coinbase
@@ -12,13 +16,17 @@ from rxbridge.config import PulseStreamSettings, Settings
 from rxbridge.confirmation import CONSUMER as CONFIRMATION
 from rxbridge.confirmation import Confirmation
 from rxbridge.delivery import CONSUMER as DELIVERY
+from rxbridge.delivery import Delivery, Progress, Sink, refused
 from rxbridge.feed import Feed
 from rxbridge.journal import Journal
 from rxbridge.journal.memory import MemoryJournal
 from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.pipeline import count_events
-from rxbridge.pulsestream import PulseStreamClient
-from rxbridge.telemetry.statistics import BackfillStatistics, ConfirmationStatistics, FeedStatistics
+from rxbridge.pulsestream import DryRunSink, InFlight, PulseStreamClient, PulseStreamSink
+from rxbridge.telemetry.statistics import BackfillStatistics, ConfirmationStatistics, DeliveryStatistics, FeedStatistics
+
+_UNDER_WAY = "under way"
+"""The journal's note of the request that may be at work at PulseStream."""
 
 
 def pulsestream_client(settings: PulseStreamSettings) -> PulseStreamClient:
@@ -76,6 +84,55 @@ def feed(settings: Settings, journal: Journal, statistics: FeedStatistics) -> Fe
         statistics=statistics,
     )
     return Feed(frames, journal)
+
+
+def delivery(
+    settings: Settings,
+    journal: Journal,
+    client: PulseStreamClient | None,
+    *,
+    statistics: DeliveryStatistics,
+    stop: threading.Event,
+) -> Delivery:
+    """The delivery half.
+
+    Args:
+        settings: The settings.
+        journal: Where the frames are.
+        client: Where to deliver; None for a dry run, which prints.
+        statistics: Where to count.
+        stop: Set when time is up.
+    """
+
+    def sink(progress: Progress) -> Sink:
+        if client is None:
+            return DryRunSink(sys.stdout, progress.settled, statistics)
+        return PulseStreamSink(
+            client,
+            settled=progress.settled,
+            refused=refused(progress),
+            stop=stop,
+            statistics=statistics,
+            wait_after_timeout_seconds=settings.pulsestream.wait_after_timeout_seconds,
+            largest_request=settings.batch.count,
+            target_seconds=settings.batch.target_seconds,
+            events_per_minute=settings.pulsestream.events_per_minute,
+            in_flight=InFlight(partial(journal.remember, _UNDER_WAY), journal.recall(_UNDER_WAY)),
+        )
+
+    return Delivery(
+        journal,
+        sink,
+        channels=settings.feed.channels,
+        environment=settings.events.environment,
+        batch_count=settings.batch.count,
+        batch_seconds=settings.batch.seconds,
+        batch_bytes=settings.batch.bytes,
+        statistics=statistics,
+        verbose=settings.log.verbose,
+        overload=settings.delivery.overload,
+        overload_max_age_seconds=settings.delivery.overload_max_age_seconds,
+    )
 
 
 def confirmation(

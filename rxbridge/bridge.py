@@ -10,7 +10,6 @@ role `feed` or `deliver` a process runs only one half, and two such processes sh
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,10 +25,10 @@ from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.backfill import Backfill
 from rxbridge.config import Settings
 from rxbridge.confirmation import Confirmation, switch_off
-from rxbridge.delivery import CONSUMER, Delivery, Progress, refused
+from rxbridge.delivery import CONSUMER, Delivery
 from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
 from rxbridge.overload import Load, OverloadMonitor
-from rxbridge.pulsestream import DryRunSink, PulseStreamClient, PulseStreamSink
+from rxbridge.pulsestream import PulseStreamClient
 from rxbridge.telemetry.statistics import (
     BackfillStatistics,
     ConfirmationStatistics,
@@ -261,21 +260,6 @@ class Bridge:
                     logger.warning("[WAITING] {}", error)
                 return
 
-    def _make_delivery(self) -> Delivery:
-        return Delivery(
-            self._journal,
-            self._make_sink,
-            channels=self._settings.feed.channels,
-            environment=self._settings.events.environment,
-            batch_count=self._settings.batch.count,
-            batch_seconds=self._settings.batch.seconds,
-            batch_bytes=self._settings.batch.bytes,
-            statistics=self._delivery_statistics,
-            verbose=self._settings.log.verbose,
-            overload=self._settings.delivery.overload,
-            overload_max_age_seconds=self._settings.delivery.overload_max_age_seconds,
-        )
-
     def _make_backfill(self) -> Backfill | None:
         if not self._settings.backfill.enabled:
             self._journal.forget(BACKFILL)
@@ -292,14 +276,7 @@ class Bridge:
         client = self._clients.enter_context(assembly.pulsestream_client(self._settings.pulsestream))
         return assembly.confirmation(self._settings, self._journal, client, self._confirmation_statistics)
 
-    def _make_sink(self, progress: Progress) -> PulseStreamSink | DryRunSink:
-        if self._client is None:
-            return DryRunSink(sys.stdout, progress.settled, self._delivery_statistics)
-        return PulseStreamSink(
-            self._client,
-            settled=progress.settled,
-            refused=refused(progress),
-            stop=self._stopping,
-            wait_after_timeout_seconds=self._settings.pulsestream.wait_after_timeout_seconds,
-            statistics=self._delivery_statistics,
+    def _make_delivery(self) -> Delivery:
+        return assembly.delivery(
+            self._settings, self._journal, self._client, statistics=self._delivery_statistics, stop=self._stopping
         )
