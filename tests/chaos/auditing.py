@@ -46,6 +46,7 @@ class Findings:
 
 def audit(stage: Stage) -> Findings:
     """Audit a stage whose bridge has ended, and whose PulseStream still answers."""
+    stage.count_feed_faults()
     findings = Findings(problems=list(stage.problems))
     rows, books = stored(stage.database), read_books(stage.journal)
     findings.duplicated.extend(f"{key}: {count} rows" for key, count in rows.items() if count > 1)
@@ -99,9 +100,15 @@ def _check_tickers(stage: Stage, rows: Counter[str], books: Books, findings: Fin
                 unseen += sum(f"coinbase-{product}-{trade}" not in rows for trade in range(before + 1, after))
     # Coinbase may leave out tickers, and they have no numbers to know it by: only the simulator knows.
     excused = sum(count for kind, count in stage.fired.items() if KINDS[kind].loses_frames)
-    excused += sum(gap.frames for gap in books.gaps) + books.dropped
+    excused += sum(gap.frames for gap in books.gaps) + books.dropped + _unheard(stage)
     if unseen > excused:
         findings.silent.append(f"{unseen} tickers vanished within a connection, and only {excused} are accounted for")
+
+
+def _unheard(stage: Stage) -> int:
+    """About how many trades were made while a connection was half open, which may end without a disconnect."""
+    silences = [fault.seconds or 0.0 for fault in stage.schedule.faults if fault.kind == "silence"]
+    return round(sum(silences) * stage.schedule.rate * 2)
 
 
 def _check_disconnects(books: Books, findings: Findings) -> None:

@@ -19,7 +19,8 @@ from tests.chaos.stepping import set_clock
 _GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
 """FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and FS_IMMUTABLE_FL of linux/fs.h: what chattr uses."""
 
-_SMALLEST_PAGE = 512
+_PAGE_BYTES = 4_096
+"""SQLite's default, and the journal's."""
 
 
 class Host:
@@ -169,14 +170,11 @@ def _overwrite_page(journal: Path, place: float, seed: int) -> bool:
     except FileNotFoundError:
         return False
     try:
-        # https://www.sqlite.org/fileformat.html: the page size is at offset 16, where 1 stands for 65,536.
-        told = int.from_bytes(os.pread(descriptor, 2, 16), "big")
-        page = 65_536 if told == 1 else max(told, _SMALLEST_PAGE)
-        pages = os.fstat(descriptor).st_size // page
+        pages = os.fstat(descriptor).st_size // _PAGE_BYTES
         if not pages:
             return False
         number = min(int(place * pages), pages - 1)
-        os.pwrite(descriptor, Random(f"noise {seed}").randbytes(page), number * page)
+        os.pwrite(descriptor, Random(f"noise {seed}").randbytes(_PAGE_BYTES), number * _PAGE_BYTES)
     finally:
         os.close(descriptor)
     return True

@@ -24,9 +24,6 @@ SETTLE_SECONDS = 90.0
 _NEEDS_RESTART = frozenset({"subscription_error", "partial_ack"})
 """What Coinbase refuses is asked for again after an hour, or at the next start."""
 
-_IDLE_SECONDS = "0.6"
-
-
 Play: TypeAlias = Callable[[Stage, Host], None]
 
 
@@ -145,17 +142,23 @@ def settle(stage: Stage, host: Host) -> None:
         stage.stop_bridge()
         stage.bridge_away(0.0)
 
+    wait_for_all(stage)
+    stage.stop_bridge()
+    # Once more: a start after the end must find nothing to do, and do it without a trace.
+    stage.start_bridge()
+    wait_for_all(stage)
+    stage.stop_bridge()
+
+
+def wait_for_all(stage: Stage) -> None:
+    """Be the supervisor until everything has arrived."""
+
     def settled() -> bool:
         stage.supervise()
         return stage.bridge is not None and stage.sink is not None and is_settled(stage)
 
     if not wait_until(settled, SETTLE_SECONDS):
         stage.problems.append(f"not all had arrived {SETTLE_SECONDS:g} s after the faults had ceased")
-    stage.stop_bridge()
-    code = stage.start_bridge("--exit-when-idle", _IDLE_SECONDS).wait(SETTLE_SECONDS)
-    stage.bridge = None
-    if code:
-        stage.problems.append(f"the last start ended with code {code}")
 
 
 def is_settled(stage: Stage) -> bool:

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from rxbridge import faults as server_faults
+from tests.chaos.certificates import WRONG
 from tests.chaos.kinds import KINDS, SIDES, Kind, Side, Value
 
 EARLIEST_SECONDS = 0.3
@@ -139,6 +140,8 @@ def for_server(faults: Iterable[Fault], *, elapsed: float = 0.0) -> list[server_
 
 def _for_server(fault: Fault, elapsed: float) -> server_faults.Fault:
     parameters: dict[str, Any] = dict(fault.parameters)
+    if fault.kind == "wrong_certificate":
+        parameters |= {"certificate": WRONG.certificate, "key": WRONG.key}
     lasts = None if fault.seconds is None else round(fault.end - max(fault.at, elapsed), 2)
     return server_faults.Fault(
         wire_name(fault.kind), at=round(max(fault.at - elapsed, 0.0), 2), seconds=lasts, **parameters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from rxbridge.simulator import Simulator
 from tests.chaos.kinds import PRODUCTS
@@ -13,8 +12,7 @@ from tests.chaos.schedule import Schedule, for_server
 def simulator_of(schedule: Schedule) -> Simulator:
     """The market of a schedule; not started."""
     faults = for_server(schedule.of("feed"))
-    options: dict[str, Any] = {"faults": faults} if faults else {}
-    return Simulator(products=PRODUCTS, rate=schedule.rate, seed=schedule.seed, **options)
+    return Simulator(products=PRODUCTS, rate=schedule.rate, seed=schedule.seed, faults=faults)
 
 
 def fired_of(said: str) -> dict[str, int]:

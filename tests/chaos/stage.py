@@ -13,6 +13,7 @@ from typing import Self, TypedDict
 
 from rxbridge.faults import written
 from rxbridge.simulator import Simulator
+from tests.chaos.certificates import RIGHT, write_certificates
 from tests.chaos.kinds import CHANNELS, PRODUCTS
 from tests.chaos.processes import Running
 from tests.chaos.schedule import Schedule, for_server, wire_name
@@ -111,6 +112,8 @@ class Stage:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "schedule.txt").write_text(str(self.schedule), encoding="utf-8")
         set_clock(self.clock, 0.0)
+        if self.schedule.secure:
+            write_certificates(self.folder)
         self.start_sink()
         self.simulator.start()
         self._began = time.monotonic()
@@ -146,7 +149,8 @@ class Stage:
             "RXBRIDGE_JOURNAL_PATH": str(self.journal),
             "RXBRIDGE_DELIVERY_CONFIRM": "all" if self.schedule.confirm else "sample",
             "PULSESTREAM_API_KEY": self.key,
-            "PULSESTREAM_API_URL": f"http://127.0.0.1:{self._port}",
+            "PULSESTREAM_API_URL": f"{'https' if self.schedule.secure else 'http'}://127.0.0.1:{self._port}",
+            **({"PULSESTREAM_API_CA_FILE": RIGHT.certificate} if self.schedule.secure else {}),
             **self._settings,
         }
 
@@ -167,6 +171,8 @@ class Stage:
         coming = for_server(self.schedule.of("sink"), elapsed=self.elapsed if self._began else 0.0)
         faults.write_text(written(coming), encoding="utf-8")
         options: list[object] = ["--port", self._port, "--database", self.database, "--rate-limit", self._rate_limit]
+        if self.schedule.secure:
+            options += ["--tls-certificate", RIGHT.certificate, "--tls-key", RIGHT.key]
         if coming:
             options += ["--faults", faults]
         self.sink = Running(
@@ -213,6 +219,11 @@ class Stage:
         too_early = code == -signal.SIGTERM and "[SINK]" not in bridge.said
         if code != 0 and not too_early and not self._is_excused(code):
             self.problems.append(f"after SIGTERM the bridge ended with code {code}")
+
+    def count_feed_faults(self) -> None:
+        """Take over what the simulator has counted so far."""
+        for kind, count in self.simulator.statistics.faults.items():
+            self.fired[kind] = count
 
     def finish(self) -> None:
         """End PulseStream, and count what the two servers say they have done."""
