@@ -149,8 +149,13 @@ class Filling:
             gone: Whether there were none that are older, either.
         """
         tracker, limits = self._tracker, self._limits
-        first, last = ids[0], ids[-1]
-        attempts = tracker.postpone(first, last, lambda attempts: self._monotonic() + limits.wait(attempts))
+        first, last, until = ids[0], ids[-1], ids[-1]
+        if not tracker.missing_in(first, last):
+            return  # they have come while others were asked for
+        if gone:
+            # All that is missing here waits: so many thousands may be gone that asking for each page takes hours.
+            until = tracker.missing_in(first, tracker.head or last)[0][1]
+        attempts = tracker.postpone(first, until, lambda attempts: self._monotonic() + limits.wait(attempts))
         self._ledger.count_failure()
         if attempts < limits.tries:
             return
@@ -162,11 +167,9 @@ class Filling:
         if trades:
             self._ledger.add_trades(self._product, trades)
             return
-        if gone and tracker.misses(last + 1):
-            # So many thousands may be gone that asking for each page of them would take hours.
-            end = tracker.missing_in(last + 1, tracker.head or last)[0][1]
-            last = (yield from self._first(last + 1, end, lambda trade: trade.trade_id >= first)) - 1
-        self._give_up(first, last, reason)
+        if until > last:
+            until = (yield from self._first(last + 1, until, lambda trade: trade.trade_id >= first)) - 1
+        self._give_up(first, until, reason)
 
     def _is_behind(self, trade_id: int) -> Generator[Ask, Sequence[RestTrade], bool]:
         """Whether REST does not know yet what the feed has told: even its newest trade, if any, is older than this."""

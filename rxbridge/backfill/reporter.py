@@ -89,9 +89,13 @@ class Reporter:
             return
         holes = sum(self._holes.values())
         where = ", ".join(sorted(self._holes)) or "all products"
-        words = f"{holes:,} {'hole' if holes == 1 else 'holes'} in {where}: {fetched:,} trades fetched"
+        words = f"{_counted(holes, 'hole')} in {where}: {_counted(fetched, 'trade')} fetched"
         if given_up:
             words += f", {given_up:,} are missing for good (`rxbridge gaps` lists them)"
         logger.info("[BACKFILL] {}, in {:.1f} s", words, now - self._began_at)
         self._began_at, self._told_at = None, now
         self._holes.clear()
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -28,8 +28,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["memory", "sqlite"])
 def journal(request: pytest.FixtureRequest, path: Path) -> Iterator[Journal]:
-    settings = {"keep_seconds": KEPT}
-    with MemoryJournal(**settings) if request.param == "memory" else SqliteJournal(path, **settings) as journal:
+    is_memory = request.param == "memory"
+    with MemoryJournal(keep_seconds=KEPT) if is_memory else SqliteJournal(path, keep_seconds=KEPT) as journal:
         yield journal
 
 
