@@ -215,10 +215,8 @@ class FaultyConnection(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         """Leave it unread while silent."""
-        if self.is_silent:
-            self._unread += data
-        else:
-            super().data_received(data)
+        self._unread += data
+        self._hear_again()
 
     def pause_writing(self) -> None:
         """The socket is full."""
