@@ -20,7 +20,7 @@ from rxbridge.bridge import Bridge
 from rxbridge.cli.options import INTERRUPTED
 from rxbridge.cli.status import StatusLine, summary
 from rxbridge.config import Settings, load
-from rxbridge.telemetry.logging import configure
+from rxbridge.telemetry.logging import configure, log_uncaught
 from rxbridge.telemetry.statistics import Statistics
 
 _STATUS_EVERY_SECONDS = 60.0
@@ -37,6 +37,7 @@ def run_bridge(config: Path | None, arguments: Mapping[str, Any]) -> None:
         repeat_seconds=settings.log.repeat_seconds,
         stream=status,
     )
+    log_uncaught()
     _introduce(settings)
     stop = threading.Event()
     # The signals come before the bridge and outlast its drain: its start may wait, and the second must find a handler.

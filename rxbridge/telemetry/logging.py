@@ -8,15 +8,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from loguru import logger
 
+from rxbridge.telemetry.redaction import Redactor
+
 if TYPE_CHECKING:
     from loguru import Message, Record
 
-_PRETTY = "<dim>{time:HH:mm:ss.SSS}</dim> <level>{level: <8}</level> {message}{extra[repeats]}"
-_HIDDEN = "(hidden)"
+_PRETTY = "<dim>{time:HH:mm:ss.SSS}</dim> <level>{level: <8}</level> {message}{extra[repeats]}{extra[trace]}\n"
+_LONGEST_TEXT = 10_000
+"""Characters of a message, or of a traceback, that are written."""
 
 
 class LogStream(Protocol):
@@ -54,7 +58,7 @@ def configure(
     """
     target: LogStream = sys.stderr if stream is None else stream
     pretty = form == "pretty" or (form == "auto" and target.isatty())
-    redact = _redactor(secrets)
+    redact = Redactor(secrets)
 
     def write(message: Message) -> None:
         line = str(message) if pretty else _json_line(message.record)
@@ -66,11 +70,11 @@ def configure(
             return
 
     logger.remove()
-    logger.configure(patcher=_escape_control_characters, extra={"repeats": ""})
+    logger.configure(patcher=_escape_control_characters, extra={"repeats": "", "trace": ""})
     logger.add(
         write,
         level="DEBUG" if verbose else "INFO",
-        format=_PRETTY,
+        format=_pretty if pretty else _plain,
         colorize=pretty and target.isatty(),
         filter=Throttle(repeat_seconds),
         # Never the values of local variables: a key may be among them.
@@ -124,24 +128,57 @@ class _Intercept(logging.Handler):
         logger.patch(origin).opt(exception=record.exc_info).log(level, "{}", record.getMessage())
 
 
+def log_uncaught() -> None:
+    """Make log lines of exceptions that nobody catches, in the main thread, in others, and in finalizers.
+
+    Python itself writes them to standard error as they are, with whatever text from the network they hold.
+    """
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if issubclass(kind, Exception):
+        exception = (kind, error, trace)
+        logger.opt(exception=exception).critical("[FATAL] {}: {}", kind.__name__, error)  # pyright: ignore[reportArgumentType]
+
+
 def _escape_control_characters(record: Record) -> None:
     """One line is one line: text from the network can neither start a new one nor move the cursor."""
-    message = record["message"]
-    if not message.isprintable():
-        record["message"] = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+    record["message"] = _shortened(_escaped(record["message"]))
 
 
-def _redactor(secrets: tuple[str, ...]) -> Callable[[str], str]:
-    # As it is, as Python shows it in an exception, and either as it stands in JSON; the longest first.
-    plain = {form for secret in secrets if secret for form in (secret, repr(secret)[1:-1])}
-    hidden = sorted(plain | {json.dumps(form)[1:-1] for form in plain}, key=len, reverse=True)
+def _escaped(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
-    def redact(text: str) -> str:
-        for form in hidden:
-            text = text.replace(form, _HIDDEN)
-        return text
 
-    return redact
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text):,} characters)"
+
+
+def _pretty(record: Record) -> str:
+    """The format of a line for people. A traceback is set off, so that none of its lines passes for one of the log."""
+    if record["exception"] is not None:
+        lines = _traceback(record).split("\n")
+        record["extra"]["trace"] = "".join(f"\n    | {_escaped(line)}" for line in lines)
+    return _PRETTY
+
+
+def _plain(record: Record) -> str:
+    """The format of a line that is written in another way."""
+    del record
+    return ""
+
+
+def _traceback(record: Record) -> str:
+    exception = record["exception"]
+    if exception is None or exception.type is None:
+        return ""
+    formatter = logging.Formatter()
+    text = formatter.formatException((exception.type, exception.value, exception.traceback))  # pyright: ignore[reportArgumentType]
+    # What went wrong stands at the end.
+    return text if len(text) <= _LONGEST_TEXT else f"({len(text):,} characters) …{text[-_LONGEST_TEXT:]}"
 
 
 def _json_line(record: Record) -> str:
@@ -151,9 +188,7 @@ def _json_line(record: Record) -> str:
         "message": record["message"] + str(record["extra"].get("repeats", "")),
         "logger": record["name"],
     }
-    fields |= {name: value for name, value in record["extra"].items() if name != "repeats"}
-    exception = record["exception"]
-    if exception is not None and exception.type is not None:
-        formatter = logging.Formatter()
-        fields["exception"] = formatter.formatException((exception.type, exception.value, exception.traceback))  # pyright: ignore[reportArgumentType]
+    fields |= {name: value for name, value in record["extra"].items() if name not in ("repeats", "trace")}
+    if trace := _traceback(record):
+        fields["exception"] = trace
     return json.dumps(fields, default=str) + "\n"

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from rxbridge.telemetry.logging import Throttle, configure
+from rxbridge.telemetry.logging import Throttle, configure, log_uncaught
 
 
 @pytest.fixture
@@ -86,6 +88,65 @@ def test_text_from_outside_cannot_forge_a_line(log: io.StringIO, form: Any) -> N
     (line,) = log.getvalue().splitlines()
     assert "\x1b" not in line
     assert "<red>{braces}" in line
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+HOSTILE = "x\n00:00:00.000 SUCCESS  [OK] forged\r\x1b[2K\x9b1m\u2028\u202e\x85\x0b\x7f[OK] forged too"
+
+
+@pytest.mark.parametrize("form", ["pretty", "json"])
+def test_the_text_of_an_exception_cannot_forge_a_line_either(log: io.StringIO, form: Any) -> None:
+    configure(stream=log, form=form)
+
+    error = ValueError(HOSTILE)
+    error.__cause__ = KeyError(HOSTILE)
+    try:
+        fail(error)
+    except ValueError:
+        logger.opt(exception=error).error("failed: {}", error)
+
+    # Lines as a terminal breaks them, not as Python does.
+    first, *others = log.getvalue().rstrip("\n").split("\n")
+    assert "failed: x\\n00:00" in first.replace("\\\\", "\\")
+    assert all(line.startswith("    | ") for line in others)
+    assert bool(others) == (form == "pretty")
+    assert all(character.isprintable() for line in (first, *others) for character in line)
+    assert "ValueError" in log.getvalue()
+
+
+def test_no_text_makes_a_line_without_end(log: io.StringIO) -> None:
+    configure(stream=log)
+
+    try:
+        fail(ValueError("y" * 1_000_000))
+    except ValueError:
+        logger.exception("x" * 1_000_000)
+
+    (line,) = lines(log)
+    assert line["message"].endswith("(1,000,000 characters)")
+    assert len(log.getvalue()) < 25_000
+
+
+def test_an_exception_that_nobody_catches_is_a_line_like_others(
+    log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((sys, "excepthook"), (threading, "excepthook"), (sys, "unraisablehook")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    configure(stream=log, secrets=("a-secret-that-is-told",))
+    log_uncaught()
+
+    thread = threading.Thread(target=fail, args=(ValueError(HOSTILE + "a-secret-that-is-told"),))
+    thread.start()
+    thread.join()
+
+    (line,) = lines(log)
+    assert line["level"] == "critical"
+    assert line["message"].startswith("[FATAL] ValueError: x\\n00:00:00.000")
+    assert "fail" in line["exception"]
+    assert "that-is" not in log.getvalue()
 
 
 def test_the_standard_library_s_lines_and_warnings_come_along(log: io.StringIO) -> None:
