@@ -74,9 +74,7 @@ def test_what_fired_is_said_at_the_end(
     tenant = client(running.url, KEY)
     assert [tenant.post_event(new_event()).status_code for _ in range(2)] == [500, 500]
     with pytest.raises(requests.ReadTimeout):
-        requests.post(
-            running.url + "/api/v1/ingestion/events", json=new_event(), headers={"X-API-Key": KEY}, timeout=0.3
-        )
+        requests.post(running.url + "/api/v1/ingestion/events", json=new_event(), headers={"X-API-Key": KEY}, timeout=1)
     running.running.send(number)
 
     assert running.running.wait() == 0
