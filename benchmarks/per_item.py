@@ -16,8 +16,20 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import Disposable
 from reactivex.scheduler import EventLoopScheduler
 
+from benchmarks.book_messages import LEVELS, Snapshot, Update, snapshot, updates
 from benchmarks.frames import payload
-from operators import attempt, batch, conflate, dedupe, only, parse, retry_with_backoff, stall_after
+from operators import (
+    OrderBook,
+    attempt,
+    batch,
+    conflate,
+    dedupe,
+    only,
+    order_books,
+    parse,
+    retry_with_backoff,
+    stall_after,
+)
 from rxbridge.coinbase.exchange import decode
 from rxbridge.events import encode, event_id, to_event
 from rxbridge.journal.sqlite import SqliteJournal
@@ -66,7 +78,7 @@ def operators(items: int) -> list[Cost]:
                 _best(lambda loop=loop: loop(numbers, _ignore), items),
             )
             for name, chain, loop in chains
-        ]
+        ] + _books(items, scheduler)
     finally:
         scheduler.dispose()
 
@@ -85,6 +97,34 @@ def stages(frames: int) -> list[Cost]:
         Cost("event_id", _best(lambda: _each(event_id, tickers), frames)),
         Cost("to_event", _best(lambda: _each(lambda ticker: to_event(ticker, now=now), tickers), frames)),
         Cost("encode", _best(lambda: _each(lambda event: encode(event, 1), mapped), frames)),
+    ]
+
+
+def _books(items: int, scheduler: SchedulerBase) -> list[Cost]:
+    """What a change of a book of 46,000 levels costs, beside the book alone, and a level of its snapshot."""
+    full, changes = snapshot(), updates(items)
+    observers: list[ObserverBase[Snapshot | Update]] = []
+
+    def subscribe(observer: ObserverBase[Snapshot | Update], _scheduler: SchedulerBase | None = None) -> DisposableBase:
+        observers.append(observer)
+        return Disposable()
+
+    Observable(subscribe).pipe(order_books(stale_after=_FAR, scheduler=scheduler)).subscribe(_ignore, _raise)
+    emit = observers[0].on_next
+    emit(full)
+    book = OrderBook()
+
+    def apply_snapshot() -> None:
+        book.apply_snapshot(full.bids, full.asks)
+
+    a_level = _best(apply_snapshot, LEVELS)
+    return [
+        Cost(
+            "order_books, update",
+            _best(lambda: _each(emit, changes), items),
+            _best(lambda: _book_loop(book, changes, _ignore), items),
+        ),
+        Cost("OrderBook, snapshot level", a_level),
     ]
 
 
@@ -233,6 +273,16 @@ def _conflate_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
             held.clear()
             due = time.monotonic() + _FAR
     _each(take, held.values())
+
+
+def _book_loop(book: OrderBook, changes: Iterable[Update], take: Callable[[Any], None]) -> None:
+    best = book.best_bid, book.best_ask
+    for update in changes:
+        book.apply_update(update.changes)
+        now_best = book.best_bid, book.best_ask
+        if now_best != best:
+            best = now_best
+            take((best, book.top(10)))
 
 
 def _stall_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:

@@ -4,26 +4,31 @@
     from operators import batch, only
 
 `attempt` and `parse` map what may fail, `only` and `dedupe` filter, `batch` and `conflate` thin out in time,
-`retry_with_backoff` and `stall_after` keep a source alive, and `SteadyScheduler` keeps the time. They know of no
-application, do no I/O, and read no clock but that of the scheduler that they are given.
+`retry_with_backoff` and `stall_after` keep a source alive, `order_books` keeps an `OrderBook` of each product, and
+`SteadyScheduler` keeps the time. They know of no application, do no I/O, and read no clock but that of the scheduler
+that they are given.
 """
 
 from operators.attempt import attempt, parse
 from operators.batch import batch
+from operators.books import order_books
 from operators.conflate import conflate
 from operators.dedupe import dedupe
 from operators.only import only
+from operators.order_book import OrderBook
 from operators.retry import retry_with_backoff
 from operators.stall import stall_after
 from operators.steady import SteadyScheduler
 
 __all__ = [
+    "OrderBook",
     "SteadyScheduler",
     "attempt",
     "batch",
     "conflate",
     "dedupe",
     "only",
+    "order_books",
     "parse",
     "retry_with_backoff",
     "stall_after",

@@ -10,7 +10,8 @@ from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
 
-from operators import attempt, batch, conflate, dedupe, only, parse, retry_with_backoff, stall_after
+from operators import attempt, batch, conflate, dedupe, only, order_books, parse, retry_with_backoff, stall_after
+from operators.book_view import BookReset, BookView
 
 
 @dataclass(frozen=True)
@@ -96,3 +97,43 @@ def test_an_operator_by_itself_is_generic(clock: TestScheduler) -> None:
     assert_type(pairs(reactivex.of(1)), Observable[list[int]])
     assert_type(forever(lines()), Observable[str])
     assert all_of(forever(pairs(lines())))[-1] == ["BTC-USD 2"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    product_id: str
+    bids: tuple[tuple[str, str], ...]
+    asks: tuple[tuple[str, str], ...]
+
+
+@dataclass
+class Update:
+    product_id: str
+    changes: list[list[str]]
+
+
+def book_messages() -> Observable[Snapshot | Update | BookReset]:
+    return reactivex.of(Snapshot("A", (), ()), Update("A", [["buy", "1", "x"]]), Update("B", []), BookReset())
+
+
+def test_a_view_knows_the_type_of_its_message(clock: TestScheduler) -> None:
+    told: list[str] = []
+    plain = order_books(scheduler=clock)
+    watched = book_messages().pipe(
+        order_books(troubled=lambda trouble: told.append(trouble.product), scheduler=clock),
+        ops.map(lambda view: view.message),
+    )
+    counted = book_messages().pipe(
+        order_books(
+            troubled=lambda trouble: told.append(trouble.kind),
+            ignored=lambda message: told.append(message.product_id or "all"),
+            scheduler=clock,
+        )
+    )
+
+    assert_type(plain(book_messages()), Observable[BookView[Snapshot | Update | BookReset]])
+    assert_type(watched, Observable[Snapshot | Update | BookReset | None])
+    assert_type(counted, Observable[BookView[Snapshot | Update | BookReset]])
+    assert len(all_of(watched)) == len(all_of(counted)) == 2
+    assert told == ["A", "malformed", "B"]
+    assert BookView[Update]("A", (), (), clock.now).best_bid is None
