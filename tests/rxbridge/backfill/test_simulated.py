@@ -11,6 +11,7 @@ import pytest
 from rxbridge import coinbase
 from rxbridge.backfill import Backfill
 from rxbridge.coinbase.rest import RestClient
+from rxbridge.faults import Fault
 from rxbridge.feed import Feed
 from rxbridge.journal import Journal, SqliteJournal
 from rxbridge.messages import Frame
@@ -123,3 +124,35 @@ def test_a_pause_of_the_process(simulator: Simulator, path: Path, run: Callable[
 
         assert [gap[0] for gap in gaps(journal)] == ["quotes"] * 3
         assert trade_ids(journal, fetched=True) == sorted(trade_ids(journal, fetched=True))
+
+
+def test_every_fault_of_feed_and_rest_at_once(journal: Journal, run: Callable[..., Backfill], tmp_path: Path) -> None:
+    faults = [
+        Fault("drop", probability=0.03),
+        Fault("duplicate", probability=0.02),
+        Fault("reorder", probability=0.02),
+        Fault("truncate", probability=0.02),
+        Fault("missing_field", probability=0.02),
+        Fault("null_field", probability=0.02),
+        Fault("last_trade_id_zero", probability=0.5),
+        Fault("garbage", probability=0.02),
+        Fault("close", at=1.0, every=1.5, code=1012),
+        Fault("rest_500", at=0.5, seconds=0.7, every=3.0),
+        Fault("rest_429", at=1.2, seconds=0.5, every=3.0, retry_after=1),
+        Fault("rest_empty", at=1.8, seconds=0.7, every=3.0),
+        Fault("rest_slow", at=2.5, seconds=0.4, every=3.0, delay_seconds=0.5),
+        Fault("rest_empty", probability=0.05),
+    ]
+    with Simulator(products=PRODUCTS, rate=200.0, heartbeat_seconds=0.2, faults=faults) as simulator:
+        backfill = connected(simulator, journal, run, tmp_path / "marks")
+        feed = Leaky(simulator, journal, one_in=10**9)
+        feed.start()
+        eventually(lambda: sum(len(simulator.trades(product)) for product in PRODUCTS) > 1200)
+        simulator.pause()
+        eventually(lambda: whole(simulator, journal), 40.0)
+        eventually(lambda: backfill.idle, 40.0)
+        feed.stop()
+
+        assert [gap for gap in gaps(journal) if gap[0] == "trades"] == []
+        assert backfill.statistics.failed_requests > 0
+        assert backfill.statistics.fetched > 50
