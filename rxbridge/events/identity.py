@@ -18,6 +18,8 @@ UNKNOWN_PRODUCT = "UNKNOWN"
 
 _NAMESPACE = uuid.UUID("3f0c8f5e-6d0e-4a53-9a52-6d1f7b0e2c94")
 
+_PIECE_BYTES = 1 << 20
+
 # What ends in "-match" is left out, lest the ticker of one product take the id of another's trade.
 _ORDINARY_PRODUCT = re.compile(r"[A-Za-z0-9._-]{1,40}(?<!-match)").fullmatch
 
@@ -65,6 +67,12 @@ def _product_key(product_id: str | None) -> str:
 
 
 def _frame_id(frame: Frame) -> uuid.UUID:
-    return uuid.uuid5(
-        _NAMESPACE, f"{frame.received_at}/{frame.connection}/{frame.index}/" + frame.data.decode("latin-1")
-    )
+    """The UUID of version 5 of where the frame came and what it holds, its bytes written as Latin-1.
+
+    It is made in pieces, as a frame may have many megabytes.
+    """
+    digest = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
+    digest.update(f"{frame.received_at}/{frame.connection}/{frame.index}/".encode())
+    for start in range(0, len(frame.data), _PIECE_BYTES):
+        digest.update(frame.data[start : start + _PIECE_BYTES].decode("latin-1").encode())
+    return uuid.UUID(bytes=digest.digest()[:16], version=5)

@@ -93,3 +93,13 @@ def test_two_trades_never_share_an_id(
     first, second = (event_id(kind(product_id=product, trade_id=trade)) for kind, product, trade in (one, other))
 
     assert first != second
+
+
+@given(st.binary(max_size=100), st.integers(1, 60))
+def test_the_id_of_a_frame_is_the_uuid_of_its_whole_text(data: bytes, piece: int) -> None:
+    frame = Frame(data=data, received_at=1, connection=2, index=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rxbridge.events.identity._PIECE_BYTES", piece)
+        made = event_id(Ticker(product_id="A-B", frame=frame))
+    whole = uuid.uuid5(uuid.UUID("3f0c8f5e-6d0e-4a53-9a52-6d1f7b0e2c94"), "1/2/3/" + data.decode("latin-1"))
+    assert made == f"coinbase-A-B-{whole}"
