@@ -200,15 +200,16 @@ class Backfill:
             caught_up = self._read()
             self._watch_for_damage()
             self._desk.answer()
-            self._confirm()
-            if caught_up and not self._unread:
+            self._append()
+            if caught_up and not (self._unread or self._ledger.has_waiting):
                 self._take_on()
                 self._desk.ask()
             missing = self._follower.missing
-            self._reporter.look(missing)
+            if not self._unread:  # else what was fetched would count twice
+                self._reporter.look(missing)
             self._is_caught_up = caught_up and not (missing or self._reaching)
             self._save_when_due()
-            if caught_up:
+            if caught_up and not self._ledger.has_waiting:
                 self._wait()
         self._reporter.end()
         self._save()
@@ -251,6 +252,13 @@ class Backfill:
             raise
         self._reaching.discard(product)
 
+    def _append(self) -> None:
+        """Append what was fetched, some of it; nothing that was read before may be held back for it meanwhile."""
+        if self._ledger.has_waiting:
+            self._save()
+            self._ledger.append_some()
+        self._confirm()
+
     def _confirm(self) -> None:
         """Wait until what was appended is confirmed, and so can be read; not if it is time to stop."""
         if not self._ledger.dirty:
@@ -277,7 +285,7 @@ class Backfill:
     def _resume(self) -> None:
         """Go on from what is remembered; where that is nothing, from the marks, or from the begin."""
         self._desk.clear()
-        self._ledger.dirty = False
+        self._ledger.begin_again()
         damage = damage_to(self._journal)
         state = self._memory.recall()
         if state is not None:
@@ -339,6 +347,7 @@ class Backfill:
         logger.warning("[BACKFILL] {}: looking again for what is not delivered, in the {} frames left", reason, frames)
         trackers = self._memory.begin_again(self._products, self._follower.trackers)
         self._desk.clear()
+        self._ledger.begin_again()
         self._follower.begin_again(trackers, offsets_begin_again=offsets_begin_again)
         self._damage = damage
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -15,6 +16,9 @@ from rxbridge.telemetry.statistics import BackfillStatistics
 
 MATCHES = "matches"
 """The channel that trades come by, and so the one that a gap of trades belongs to."""
+
+
+_APPENDED_AT_ONCE = 100
 
 
 class _Match(msgspec.Struct, tag_field="type", tag="match", omit_defaults=True, gc=False):
@@ -42,23 +46,42 @@ class Ledger:
     Args:
         journal: Where to.
         statistics: Where to count.
+
+    Attributes:
+        dirty: Whether something was appended since its owner last saw it confirmed.
     """
 
     def __init__(self, journal: Journal, statistics: BackfillStatistics) -> None:
         self._journal = journal
         self._statistics = statistics
         self._index = 0
+        self._waiting: deque[_Match] = deque()
         self.dirty = False
 
-    def add_trades(self, product: str, trades: Iterable[RestTrade]) -> int:
-        """Append trades in this order; how many there were."""
-        count = 0
+    @property
+    def has_waiting(self) -> bool:
+        """Whether there are trades to be appended."""
+        return bool(self._waiting)
+
+    def add_trades(self, product: str, trades: Iterable[RestTrade]) -> None:
+        """Have trades appended, in this order."""
         for trade in trades:
-            match = _Match(trade.trade_id, product, trade.price, trade.size, REST, trade.side, trade.time)
-            self._append(match)
-            count += 1
-        self._statistics.fetched += count
-        return count
+            self._waiting.append(_Match(trade.trade_id, product, trade.price, trade.size, REST, trade.side, trade.time))
+
+    def append_some(self) -> None:
+        """Append the next of them.
+
+        A few at a time: a full journal of the kind that blocks takes more only when what it has is acknowledged, by
+        the backfill as well, which must not be caught in here with what it has yet to read.
+        """
+        for _ in range(min(_APPENDED_AT_ONCE, len(self._waiting))):
+            self._append(self._waiting.popleft())
+            self._statistics.fetched += 1
+
+    def begin_again(self) -> None:
+        """Forget what was not appended, or not confirmed."""
+        self._waiting.clear()
+        self.dirty = False
 
     def count_failure(self) -> None:
         """An answer lacked something that was asked for."""

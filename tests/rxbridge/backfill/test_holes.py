@@ -526,6 +526,25 @@ def test_what_was_remembered_and_cannot_be_read_is_found_out_again(
     assert any("cannot be read" in line for line in log)
 
 
+def test_a_full_journal_that_blocks_is_no_deadlock(rest: FakeRest, run: Run) -> None:
+    with MemoryJournal(max_bytes=60_000, overflow="block", keep_bytes=0) as journal:
+        journal.acknowledge("pulsestream", 0)
+        delivered: list[int] = []
+        append(journal, *matches([1, 5002]))
+        backfill = run(journal, rest)
+
+        def deliver() -> bool:
+            for one in journal.read(journal.cursor("pulsestream")):
+                delivered.append(json.loads(one.data)["trade_id"])
+                journal.acknowledge("pulsestream", one.offset)
+            return len(delivered) == 5002
+
+        eventually(deliver)
+        eventually(lambda: backfill.idle)
+
+        assert delivered == [1, 5002, *range(2, 5002)]
+
+
 # ---- what is said
 
 
