@@ -66,6 +66,7 @@ class Pace:
         self._offset: float | None = None
         self._window: int | None = None
         self._used = 0
+        self._taken = 0
         self._spilled = 0
         self._refused = False
         self._refused_before = False
@@ -114,6 +115,7 @@ class Pace:
         """
         self._see(now, server_time)
         self._charge(now, stored)
+        self._taken += stored
 
     def unanswered(self, now: float, events: int) -> None:
         """A request failed in a way that lets the server have counted its events: PulseStream counts before it stores.
@@ -143,35 +145,39 @@ class Pace:
             server_time: The server's clock, in Unix seconds, if it is known.
         """
         self._charge(now, stored)
-        self._closed_until = now + max(resume_seconds, 0.0)
-        if self._refused:
-            # It asked for another try in the same window, and refused that too.
-            rest = self._window_seconds - self._server_time(now) % self._window_seconds
-            self._closed_until = max(self._closed_until, now + rest)
+        self._taken += stored
+        if server_time is not None:
+            # What was believed of its clock may be wrong, if it refuses what it should take.
+            self._see(now, server_time, anew=self._base is not None and self._used < self._base)
+        elif self._offset is None:
+            self._set_clock(now, -now - max(resume_seconds, 0.0))
+        self._correct(limit)
+        rest = self._window_seconds - self._server_time(now) % self._window_seconds
+        # One that asks for another try in the same window, and refuses that too, is not believed again.
+        waits = rest if server_time is not None or self._refused else resume_seconds
+        self._closed_until = now + max(waits, resume_seconds)
         self._refused = self._pressed = True
+
+    def _correct(self, limit: Limit | None) -> None:
+        """Less is believed after a refusal, unless it tells the limit."""
         if limit is not None and limit != self._told:
             self._told = limit
             self._window_seconds = limit.seconds
             self._base = min(limit.events, self._most)
             self._gap = _GAP_WHEN_TOLD
         elif self._base is None:
-            self._base = self._used or None
-        elif self._used < self._base:
+            self._base = self._taken or None
+        elif self._taken < self._base:
             # Once, that is others who were before us in this window; twice, they are there to stay.
             if self._refused_before:
-                self._base = max(self._used, self._base // 2, 1)
+                self._base = max(self._taken, self._base // 2, 1)
                 self._gap = _SHORTEST_GAP
         elif self._extra:
-            self._base = min(self._used, self._base + self._extra)
+            self._base = min(self._taken, self._base + self._extra)
             self._top_seen = True
             self._gap = min(self._gap * 2, _LONGEST_GAP)
         self._extra = 0
         self._patience = self._gap
-        # Whatever was believed of the server's clock before, a refusal is a reason to believe this.
-        if server_time is not None:
-            self._set_clock(now, server_time - now)
-        elif self._offset is None:
-            self._set_clock(now, -self._closed_until)
 
     def _roll(self, now: float) -> None:
         """Begin a new window if the last one is over. A clock that was set back begins none."""
@@ -188,7 +194,7 @@ class Pace:
         self._refused_before = passed == 1 and self._refused
         self._window, self._refused = window, False
         self._used = self._spilled if passed == 1 else 0
-        self._spilled = 0
+        self._taken = self._spilled = 0
 
     def _learn_more(self) -> None:
         """A window was used up without a refusal: what was tried is believed, and now and then more is tried."""
@@ -219,10 +225,10 @@ class Pace:
         if self._window is not None and self._window_at(now + CLOCK_SECONDS) > self._window:
             self._spilled += events
 
-    def _see(self, now: float, server_time: float) -> None:
+    def _see(self, now: float, server_time: float, *, anew: bool = False) -> None:
         """Learn how the server's clock stands to ours. What its header tells may be late, so the earliest counts."""
         offset = server_time - now
-        if self._offset is None or offset > self._offset or offset < self._offset - 2 * CLOCK_SECONDS:
+        if anew or self._offset is None or offset > self._offset or offset < self._offset - 2 * CLOCK_SECONDS:
             self._set_clock(now, offset)
 
     def _set_clock(self, now: float, offset: float) -> None:
