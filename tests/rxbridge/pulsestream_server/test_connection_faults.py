@@ -14,7 +14,7 @@ from rxbridge.errors import ConfigError, ServerFailed, Unreachable
 from rxbridge.events import EncodedEvent
 from rxbridge.faults import Fault
 from rxbridge.pulsestream import PulseStreamClient
-from rxbridge.pulsestream_server import EmbeddedPulseStream
+from rxbridge.pulsestream_server import EmbeddedPulseStream, listening
 
 KEY = "the-key-of-this-test"
 ALL = [f"event-{number}" for number in range(1, 6)]
@@ -216,3 +216,17 @@ def test_what_tls_needs_is_asked_for(new_certificate: Any, tmp_path: Path) -> No
         EmbeddedPulseStream(tls_certificate=own.certificate, tls_key=other.key).start()
     with pytest.raises(ConfigError, match=r"wrong_certificate: .*none cannot be used: No such file"):
         EmbeddedPulseStream(tls_certificate=own.certificate, tls_key=own.key, faults=[fault]).start()
+
+
+def test_a_port_that_is_lost_meanwhile_ends_the_server_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = EmbeddedPulseStream(faults=[Fault("refuse", at=1.0)])
+    server.start()
+
+    def lost(port: int) -> socket.socket:
+        raise OSError(f"port {port} is somebody else's")
+
+    monkeypatch.setattr(listening, "bound", lost)
+    with pytest.raises(OSError, match="somebody else's"):
+        server.wait()
+    server.stop()
+    assert not is_open(server.url)
