@@ -201,13 +201,12 @@ class Backfill:
             self._watch_for_damage()
             self._desk.answer()
             self._append()
+            if not self._unread:  # else what was fetched would count twice
+                self._reporter.look(self._follower.missing)
             if caught_up and not (self._unread or self._ledger.has_waiting):
                 self._take_on()
                 self._desk.ask()
-            missing = self._follower.missing
-            if not self._unread:  # else what was fetched would count twice
-                self._reporter.look(missing)
-            self._is_caught_up = caught_up and not (missing or self._reaching)
+            self._is_caught_up = caught_up and not (self._unread or self._follower.missing or self._reaching)
             self._save_when_due()
             if caught_up and not self._ledger.has_waiting:
                 self._wait()
