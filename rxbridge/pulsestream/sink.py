@@ -335,8 +335,8 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
 
     def _wait(self, state: RetryCallState) -> float:
         # After a time-out the next step pauses by itself: a shutdown must not cut that short with a last try.
-        waits = self._pause_seconds or self._uncertain_seconds
-        return 0.0 if waits else _backoff(state)
+        error = state.outcome.exception() if state.outcome else None
+        return 0.0 if isinstance(error, ReadTimedOut) else _backoff(state)
 
     def _sleep(self, seconds: float) -> None:
         if seconds:

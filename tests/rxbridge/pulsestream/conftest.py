@@ -66,8 +66,10 @@ class Handler(BaseHTTPRequestHandler):
             self.script.requests.append(request)
             self.script.in_flight += 1
             self.script.most_in_flight = max(self.script.in_flight, self.script.most_in_flight)
-            scripted = self.script.steps and not (self.script.finds and "/events/search" in self.path)
-            step = self.script.steps.popleft() if scripted else self.script.otherwise
+            if self.script.search is not None and "/events/search" in self.path:
+                step = self.script.search
+            else:
+                step = self.script.steps.popleft() if self.script.steps else self.script.otherwise
         try:
             step(self, request)
         finally:
@@ -98,7 +100,7 @@ class ScriptedServer(ThreadingHTTPServer):
     """Answers each request by the next step of its script, then like a PulseStream that is well.
 
     `stored` holds what it has, by event id. `poison` are ids that its database cannot take; while it is `read_only`, it
-    takes nothing new. If it `finds`, a search is no step of the script: it shows what is stored.
+    takes nothing new. With a step of its own for each `search`, that is no step of the script.
     """
 
     daemon_threads = True
@@ -120,7 +122,7 @@ class ScriptedServer(ThreadingHTTPServer):
         self.date = ""
         self.clock: Callable[[], float] | None = None
         self.read_only = False
-        self.finds = False
+        self.search: Step | None = None
         self.admits: Callable[[], bool] = lambda: True
         self.over = threading.Event()
 
@@ -146,7 +148,7 @@ class ScriptedServer(ThreadingHTTPServer):
         self.date = ""
         self.clock = None
         self.read_only = False
-        self.finds = False
+        self.search: Step | None = None
         self.admits: Callable[[], bool] = lambda: True
         self.most_in_flight = 0
 

@@ -85,7 +85,7 @@ class Play:
         self.sink = self.make_sink()
         server.forget()
         server.clock = time.seconds
-        server.finds = True
+        server.search = server.otherwise
         server.admits = self.admits
         server.poison = {f"event-{number}" for number in story.poison}
         server.script(*[self.step(fault) for fault in story.faults])

@@ -1,7 +1,9 @@
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 import reactivex
 from loguru import logger
@@ -67,7 +69,7 @@ class Bench:
 def bench(server: Any, key: str, fake_time: Any) -> Iterator[Bench]:
     began = fake_time.now
     server.clock = lambda: AT_17 + fake_time.now - began
-    with PulseStreamClient(server.url, key, read_timeout_seconds=0.2, clock=fake_time.seconds) as client:
+    with PulseStreamClient(server.url, key, read_timeout_seconds=30, clock=fake_time.seconds) as client:
         yield Bench(client, fake_time)
 
 
@@ -161,9 +163,13 @@ def test_a_rate_limit_is_no_failed_attempt(server: Any, bench: Bench, make_event
     assert bench.time.waits[20] <= 1
 
 
-def test_after_a_time_out_the_server_is_given_time(server: Any, bench: Bench, make_events: MakeEvents) -> None:
-    server.script(server.stored_but(server.hang), server.stored_but(server.status(504, "<html>")))
-    bench.sink.on_next(make_events(2))
+def test_after_a_time_out_the_server_is_given_time(
+    server: Any, key: str, fake_time: Any, make_events: MakeEvents
+) -> None:
+    server.script(server.stored_but(server.status(504, "<html>")), server.stored_but(server.hang))
+    with PulseStreamClient(server.url, key, read_timeout_seconds=1.0) as client:
+        bench = Bench(client, fake_time)
+        bench.sink.on_next(make_events(2))
 
     assert bench.time.waits == [30.0, 30.0]
     assert bench.acknowledged == [1, 2]
@@ -511,3 +517,185 @@ def test_the_key_is_not_in_the_log(
     assert len(log) > 6
     assert not any(key in line or "k3y-that" in line for line in log)
     assert bench.calls[0][2] == ("title: (hidden)",)
+
+
+def limited(server: Any, limit: int, clock: Callable[[], float]) -> Counter[int]:
+    """Lets so many events a minute into the server; how many requests met the limit, by the minute."""
+    taken: Counter[int] = Counter()
+    refused: Counter[int] = Counter()
+
+    def admits() -> bool:
+        minute = int(clock() // 60)
+        taken[minute] += 1
+        return taken[minute] <= limit
+
+    def count(handler: Any, request: Any) -> None:
+        before = sum(taken.values()), len(server.stored)
+        server.otherwise(handler, request)
+        refused[int(clock() // 60)] += sum(taken.values()) - before[0] > len(server.stored) - before[1]
+
+    server.admits = admits
+    server.script(*[count] * 2000)
+    return refused
+
+
+@pytest.mark.parametrize("setting", [None, 100, 5000])
+def test_a_stock_tenant_is_no_storm_of_refusals(
+    server: Any, bench: Bench, key: str, fake_time: Any, make_events: MakeEvents, log: list[str], setting: int | None
+) -> None:
+    """400 events a minute, of which PulseStream takes 100."""
+    refused = limited(server, 100, server.clock)
+    with PulseStreamClient(server.url, key, read_timeout_seconds=30, clock=fake_time.seconds) as client:
+        bench = Bench(client, fake_time, events_per_minute=setting)
+        for first in range(1, 2001, 400):
+            bench.sink.on_next(make_events(400, first))
+
+    assert bench.acknowledged == list(range(1, 2001))
+    assert sorted(server.stored) == sorted(f"event-{number}" for number in range(1, 2001))
+    assert max(refused.values()) <= 1
+    assert bench.statistics.throttled == sum(refused.values()) <= (0 if setting == 100 else 3)
+    assert 18 * 60 <= fake_time.now - 1_800_000_000 <= 23 * 60
+    told = [line for line in log if "[RATE LIMIT] PulseStream seems to take 100 events in 60 s" in line]
+    assert len(told) == (0 if setting == 100 else 1)
+
+
+def test_while_the_rate_limit_is_used_up_a_shutdown_ends_it_at_once(
+    server: Any, bench: Bench, make_events: MakeEvents
+) -> None:
+    limited(server, 10, server.clock)
+    bench.time.at_wait[3] = bench.time.set
+    bench.sink.on_next(make_events(100))
+
+    assert bench.sink.abandoned
+    assert len(bench.time.waits) == 3
+    assert bench.acknowledged == list(range(1, len(bench.acknowledged) + 1))
+    assert f"event-{len(bench.acknowledged)}" in server.stored
+
+
+def test_a_shutdown_sends_at_once_what_the_rate_limit_allows(
+    server: Any, bench: Bench, make_events: MakeEvents
+) -> None:
+    limited(server, 20, server.clock)
+    bench.sink.on_next(make_events(45))
+    assert len(bench.time.waits) > 3
+    before = len(bench.time.waits)
+    bench.time.now += 120
+    bench.time.set()
+    bench.sink.on_next(make_events(15, 46))
+
+    assert bench.acknowledged == list(range(1, 61))
+    assert len(bench.time.waits) == before
+
+
+def test_a_large_batch_is_sent_in_parts_and_acknowledged_part_by_part(
+    server: Any, bench: Bench, make_events: MakeEvents
+) -> None:
+    bench.sink.on_next(make_events(2500))
+
+    sizes = [len(numbers) for numbers in requests(server)]
+    assert sizes == [100, 200, 400, 800, 1000]
+    assert [len(call) - 1 for call in bench.calls] == sizes
+    assert bench.acknowledged == list(range(1, 2501))
+    assert bench.sink.request_size == 1000
+
+
+def test_what_is_acknowledged_is_not_sent_again_after_a_shutdown(
+    server: Any, bench: Bench, make_events: MakeEvents, log: list[str]
+) -> None:
+    server.script(server.otherwise, server.status(503, "down"), server.status(503, "down"))
+    bench.time.at_wait[1] = bench.time.set
+    bench.sink.on_next(make_events(250))
+
+    assert bench.sink.abandoned
+    assert bench.acknowledged == list(range(1, 101))
+    assert bench.statistics.delivered == 100
+    assert any("[STOPPED] 150 of 250 events (offsets 101 to 250)" in line for line in log)
+
+
+def test_a_slow_server_gets_smaller_requests(server: Any, key: str, fake_time: Any, make_events: MakeEvents) -> None:
+    """A second an event."""
+
+    def slow(handler: Any, request: Any) -> None:
+        fake_time.now += len(request.ids)
+        server.otherwise(handler, request)
+
+    server.script(*[slow] * 200)
+    with PulseStreamClient(server.url, key, read_timeout_seconds=30, clock=fake_time.seconds) as client:
+        bench = Bench(client, fake_time, target_seconds=5.0)
+        bench.sink.on_next(make_events(300))
+
+    sizes = [len(numbers) for numbers in requests(server)]
+    assert sizes[:2] == [100, 10]
+    assert all(size <= 10 for size in sizes[1:])
+    assert sum(sizes[5:-1]) / len(sizes[5:-1]) == pytest.approx(5, abs=1)
+    assert bench.acknowledged == list(range(1, 301))
+
+
+def test_events_of_one_offset_are_acknowledged_together(server: Any, bench: Bench, make_events: MakeEvents) -> None:
+    """Three events of one frame, the last of which has to wait: the frame is not done."""
+    events = [msgspec.structs.replace(event, offset=min(event.offset, 2)) for event in make_events(4)]
+    server.script(server.results(STORED, STORED, STORED, THROTTLED))
+    bench.sink.on_next(events)
+
+    assert bench.calls == [("settled", 1), ("settled", 2, 2, 2)]
+
+
+def test_an_event_that_is_poisonous_and_alone_is_given_up(
+    server: Any, bench: Bench, make_events: MakeEvents, log: list[str]
+) -> None:
+    server.poison.add("event-1")
+    bench.sink.on_next(make_events(1))
+
+    assert [call[:2] for call in bench.calls] == [("refused", 1), ("settled", 1)]
+    probes = [name for name in server.stored if name.startswith("rxbridge-probe-")]
+    assert list(server.stored) == probes
+    # One to know that the database can be written at all, one to know that it still can.
+    assert len(probes) == 2
+    assert {server.stored[name]["source"]["service"] for name in probes} == {"rxbridge-probe"}
+    assert not any("probe" in line for line in log if "SUCCESS" in line)
+
+    server.poison.add("event-2")
+    bench.sink.on_next(make_events(1, 2))
+    assert sum(name.startswith("rxbridge-probe-") for name in server.stored) == 3
+
+
+def test_a_database_that_can_only_be_read_is_no_reason_to_give_anything_up(
+    server: Any, bench: Bench, make_events: MakeEvents
+) -> None:
+    """As with a full disk: repeats are answered, and everything new is refused with 500."""
+    server.poison.add("event-1")
+    bench.sink.on_next(make_events(2))
+    assert [call[:2] for call in bench.calls] == [("refused", 1), ("settled", 1)]
+
+    server.read_only = True
+
+    def is_well_again() -> None:
+        server.read_only = False
+
+    bench.time.at_wait[len(bench.time.waits) + 200] = is_well_again
+    bench.sink.on_next(make_events(3, 3))
+
+    assert bench.acknowledged == [1, 2, 3, 4, 5]
+    assert [call[1] for call in bench.calls if call[0] == "refused"] == [1]
+    assert bench.statistics.failed_requests >= 200
+
+
+def test_a_probe_that_is_refused_is_no_proof_and_no_storm(server: Any, bench: Bench, make_events: MakeEvents) -> None:
+    def refuses_probes(handler: Any, request: Any) -> None:
+        probe = request.ids[0].startswith("rxbridge-probe-")
+        step = server.results(INVALID) if probe else server.status(500, {"message": "no"})
+        step(handler, request)
+
+    server.script(*[refuses_probes] * 40)
+    bench.sink.on_next(make_events(1))
+
+    assert bench.calls == [("settled", 1)]
+    assert len(bench.time.waits) == 40
+
+
+def test_probes_wait_for_the_rate_limit_too(server: Any, bench: Bench, make_events: MakeEvents) -> None:
+    refused = limited(server, 1, server.clock)
+    server.poison.add("event-1")
+    bench.sink.on_next(make_events(1))
+    assert [call[:2] for call in bench.calls] == [("refused", 1), ("settled", 1)]
+    assert max(refused.values()) <= 1
