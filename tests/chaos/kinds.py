@@ -50,14 +50,14 @@ def _one_of(*values: Value) -> Choose:
     return lambda random: random.choice(values)
 
 
-_SPAN = (0.5, 3.0)
-_RARELY = {"probability": _between(0.01, 0.2)}
-_OFTEN = {"probability": _between(0.1, 1.0)}
+_SPAN = (0.8, 3.5)
+_RARELY = {"probability": _between(0.05, 0.3)}
+_OFTEN = {"probability": _between(0.2, 1.0)}
 _REST_SPAN = (1.5, 4.0)
 _YES_OR_NO: Choose = lambda random: random.random() < 0.5  # noqa: E731 as short as its neighbors
 
 KINDS: dict[str, Kind] = {
-    "drop": Kind("feed", _SPAN, {"probability": _between(0.02, 0.6)}, loses_frames=True),
+    "drop": Kind("feed", _SPAN, {"probability": _between(0.05, 0.7)}, loses_frames=True),
     "close": Kind("feed", None, {"code": _one_of(1000, 1001, 1005, 1006, 1009, 1011, 1012, 1013, 4999)}),
     "reset": Kind("feed"),
     "silence": Kind("feed", (1.0, 5.0), loses_frames=True),
@@ -79,14 +79,14 @@ KINDS: dict[str, Kind] = {
     "rest_429": Kind("feed", _REST_SPAN, {"retry_after": _one_of(1, 2)}, provoked_by="drop"),
     "rest_500": Kind("feed", _REST_SPAN, provoked_by="drop"),
     "rest_slow": Kind("feed", _REST_SPAN, {"delay_seconds": _between(0.5, 3.0)}, provoked_by="reset"),
-    "rest_empty": Kind("feed", (0.5, 2.0), provoked_by="drop"),
+    "rest_empty": Kind("feed", (1.0, 3.0), provoked_by="drop"),
     "refuse": Kind("sink", _SPAN),
     "sink_reset": Kind("sink", _SPAN, {"after": _one_of("request", "response"), **_OFTEN}),
     "fail": Kind("sink", _SPAN, _OFTEN),
     "unauthorized": Kind("sink", _SPAN),
     "too_many": Kind("sink", _SPAN, {"retry_after": _one_of(1, 2, "date"), **_OFTEN}),
     "lose": Kind("sink", _SPAN, _OFTEN),
-    "partial": Kind("sink", _SPAN, {"cause": _one_of("database", "rate_limit"), **_OFTEN}),
+    "partial": Kind("sink", _SPAN, _OFTEN),
     "out_of_shape": Kind("sink", _SPAN, {"stores": _YES_OR_NO, **_OFTEN}),
     "html": Kind("sink", _SPAN, _OFTEN),
     "hang": Kind("sink", _SPAN, {"delay_seconds": _between(0.5, 3.0), "stores": _YES_OR_NO, **_OFTEN}),

@@ -99,7 +99,6 @@ def run(schedule: Schedule, folder: Path, *, play: Play | None = None, **options
 
 
 def _happen_and_settle(stage: Stage, host: Host) -> None:
-    stage.start_bridge()
     happen(stage, host)
     settle(stage, host)
 
@@ -144,8 +143,8 @@ def settle(stage: Stage, host: Host) -> None:
 
     wait_for_all(stage)
     stage.stop_bridge()
-    # Once more: a start after the end must find nothing to do, and do it without a trace.
-    stage.start_bridge()
+    # Once more: a start after the end must find nothing to do, and say so in the books.
+    stage.start_bridge().wait_for("Subscription confirmed")
     wait_for_all(stage)
     stage.stop_bridge()
 

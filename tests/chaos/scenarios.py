@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.chaos.books import read_books, stored
 from tests.chaos.host import Host
 from tests.chaos.kinds import PRODUCTS
-from tests.chaos.processes import wait_until
+from tests.chaos.processes import Running, wait_until
 from tests.chaos.run import Result, happen, is_settled, run, settle
 from tests.chaos.schedule import Fault, planned
 from tests.chaos.stage import Stage
@@ -40,8 +40,7 @@ def night(folder: Path, _minutes: float) -> list[Result]:
     schedule = planned(1, [], seconds=1.0, rate=2_500.0)
 
     def play(stage: Stage, host: Host) -> None:
-        bridge = stage.start_bridge()
-        bridge.wait_for("Subscription confirmed")
+        subscribed(stage)
         happen(stage, host)
         stage.stop_bridge()
         before = trades(stage)
@@ -94,8 +93,7 @@ def outage(folder: Path, minutes: float) -> list[Result]:
 
     def play(stage: Stage, host: Host) -> None:
         nonlocal peak
-        bridge = stage.start_bridge()
-        bridge.wait_for("Subscription confirmed")
+        bridge = subscribed(stage)
         host.begin(Fault("sink_kill", 0.0, None, {"away_seconds": minutes * 60}))
         began = time.monotonic()
         while time.monotonic() - began < minutes * 60:
@@ -121,11 +119,17 @@ def outage(folder: Path, minutes: float) -> list[Result]:
 
 def _until_stopped(stage: Stage, host: Host) -> None:
     """Run for the time of the schedule, then stop as it is: what waits may wait."""
-    stage.start_bridge()
     happen(stage, host)
     stage.simulator.pause()
     stage.may_wait = True
     stage.stop_bridge()
+
+
+def subscribed(stage: Stage) -> Running:
+    """The bridge, once market data come."""
+    bridge = stage.bridge if stage.bridge is not None else stage.start_bridge()
+    bridge.wait_for("Subscription confirmed")
+    return bridge
 
 
 def trades(stage: Stage) -> int:

@@ -11,7 +11,7 @@ from rxbridge import faults as server_faults
 from tests.chaos.certificates import WRONG
 from tests.chaos.kinds import KINDS, SIDES, Kind, Side, Value
 
-EARLIEST_SECONDS = 0.3
+EARLIEST_SECONDS = 1.0
 """No fault before this: something should be there that can go wrong."""
 
 UNTRUSTWORTHY_SINK = frozenset({"lose", "sink_kill"})
@@ -99,7 +99,7 @@ def draw(seed: int, *, seconds: float = 8.0, kinds: Sequence[str] = ()) -> Sched
     for _ in range(random.randint(3, 7)):
         name = random.choice(kinds or by_side[random.choice(SIDES)])
         faults.extend(_happening(random, name, KINDS[name], seconds))
-    return planned(seed, faults, seconds=seconds, rate=random.choice((10.0, 40.0, 120.0)), any_confirm=random.random())
+    return planned(seed, faults, seconds=seconds, rate=random.choice((20.0, 60.0, 150.0)), any_confirm=random.random())
 
 
 def planned(seed: int, faults: Iterable[Fault], *, seconds: float, rate: float, any_confirm: float = 1.0) -> Schedule:

@@ -9,10 +9,10 @@ from tests.chaos.kinds import PRODUCTS
 from tests.chaos.schedule import Schedule, for_server
 
 
-def simulator_of(schedule: Schedule) -> Simulator:
+def simulator_of(schedule: Schedule, port: int) -> Simulator:
     """The market of a schedule; not started."""
     faults = for_server(schedule.of("feed"))
-    return Simulator(products=PRODUCTS, rate=schedule.rate, seed=schedule.seed, faults=faults)
+    return Simulator(products=PRODUCTS, rate=schedule.rate, seed=schedule.seed, port=port, faults=faults)
 
 
 def fired_of(said: str) -> dict[str, int]:

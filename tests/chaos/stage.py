@@ -97,7 +97,7 @@ class Stage:
         self.may_wait = False
         self.bridge: Running | None = None
         self.sink: Running | None = None
-        self.simulator = simulator if simulator is not None else simulator_of(schedule)
+        self.simulator = simulator if simulator is not None else simulator_of(schedule, _free_port())
         self._rate_limit = rate_limit
         self._channels = channels
         self._port = _free_port()
@@ -108,14 +108,20 @@ class Stage:
         self._began = 0.0
 
     def __enter__(self) -> Self:
-        """Start the market and PulseStream, and with them the time."""
+        """Start the market, PulseStream and the bridge; when they are at work, the time begins."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "schedule.txt").write_text(str(self.schedule), encoding="utf-8")
         set_clock(self.clock, 0.0)
         if self.schedule.secure:
             write_certificates(self.folder)
-        self.start_sink()
-        self.simulator.start()
+        try:
+            # A process takes its time to start: the bridge is the first, or the schedule would be over by then.
+            self.start_bridge().wait_for("[SINK]")
+            self.start_sink()
+            self.simulator.start()
+        except BaseException:
+            self.__exit__()
+            raise
         self._began = time.monotonic()
         return self
 

@@ -114,7 +114,7 @@ class _Workers:
 def progress(result: Result, number: int, of: int) -> str:
     """The line of a run."""
     state = "ok    " if result.ok else "FAILED"
-    happened = " ".join(f"{kind}={count}" for kind, count in sorted(result.fired.items()))
+    happened = " ".join(f"{kind}={count}" for kind, count in sorted(result.fired.items()) if count)
     return (
         f"{number:4d}/{of} seed {result.seed:<8d} {state} {result.seconds:5.1f} s {result.trades:5d} trades  {happened}"
     )

@@ -67,7 +67,8 @@ def test_a_misspelt_kind_is_refused() -> None:
 def finished(tmp_path: Path) -> Iterator[Stage]:
     """A run of a second in which nothing went wrong; PulseStream still answers."""
     with Stage(planned(7, [], seconds=1.0, rate=40.0), tmp_path) as stage:
-        stage.start_bridge().wait_for("Subscription confirmed")
+        assert stage.bridge is not None
+        stage.bridge.wait_for("Subscription confirmed")
         assert wait_until(lambda: sum(len(stage.simulator.trades(name)) for name in ("BTC-USD", "ETH-USD")) > 30, 30)
         stage.simulator.pause()
         assert wait_until(lambda: is_settled(stage), 30)
