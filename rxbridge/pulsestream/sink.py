@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from random import SystemRandom
 from threading import Event
 from typing import TypeAlias
 
@@ -18,12 +17,11 @@ from tenacity import RetryCallState, Retrying, stop_when_event_set, wait_random_
 
 from rxbridge.errors import CutOff, EventRejected, ReadTimedOut, ServerFailed, Throttled
 from rxbridge.events import EncodedEvent
-from rxbridge.pulsestream.adaptive import RequestSize
 from rxbridge.pulsestream.answers import BatchAnswer, EventOutcome
 from rxbridge.pulsestream.client import PulseStreamClient
+from rxbridge.pulsestream.flow import Flow
 from rxbridge.pulsestream.in_flight import InFlight, Note, await_outcome
-from rxbridge.pulsestream.limits import Limit, told_limit
-from rxbridge.pulsestream.pacing import Pace
+from rxbridge.pulsestream.limits import Limit
 from rxbridge.pulsestream.pending import PendingBatch
 from rxbridge.pulsestream.probes import Probes
 from rxbridge.pulsestream.reports import Reports
@@ -36,14 +34,8 @@ OnOutcome: TypeAlias = Callable[[EncodedEvent, EventOutcome], None]
 LARGEST_REQUEST = 1000
 """PulseStream's declared limit, which it does not enforce."""
 
-SPREAD_SECONDS = 2.0
-"""After a rate limit, clients go on at random moments of this time, and not all at the same one."""
-
 CUT_OFF_SECONDS = 5.0
 """How long PulseStream may go on with a request whose connection broke; mostly it has broken off too."""
-
-_COUNTED_BUT_NOT_STORED = frozenset({200, 500})
-"""With these, PulseStream may have counted events against the rate limit, and rolled them back."""
 
 _backoff = wait_random_exponential(multiplier=1, max=30)
 
@@ -118,8 +110,13 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
         self._statistics = statistics
         self._on_outcome = on_outcome
         self._wait_after_timeout_seconds = wait_after_timeout_seconds
-        self._size = RequestSize(largest_request, target_seconds)
-        self._pace = Pace(events_per_minute)
+        self._flow = Flow(
+            largest_request=largest_request,
+            target_seconds=target_seconds,
+            events_per_minute=events_per_minute,
+            clock=clock,
+            monotonic=monotonic,
+        )
         self._probes = Probes()
         self._in_flight = in_flight
         self._earlier = None if in_flight is None else in_flight.earlier
@@ -146,7 +143,7 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
     @property
     def request_size(self) -> int:
         """How many events a request holds at the moment, at most: there is no use in batches of fewer."""
-        return self._size.events
+        return self._flow.request_size
 
     def on_next(self, value: Sequence[EncodedEvent]) -> None:
         """Deliver a batch; return when it is settled or abandoned."""
@@ -208,30 +205,27 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
         return outcome != "stopped"
 
     def _send(self, batch: PendingBatch) -> None:
-        allowance = self._pace.allowance(self._monotonic(), hurry=self._stop.is_set())
+        allowance = self._flow.begin(hurry=self._stop.is_set())
         if not allowance.events:
             self._pause_seconds = allowance.seconds
             self._reports.paced(batch, allowance.seconds)
             return
-        events = batch.next_request(self._clock(), min(self._size.events, allowance.events))
+        events = batch.next_request(self._clock(), allowance.events)
         if self._in_flight is not None and not batch.probing:
             self._under_way = self._in_flight.sending(events, batch.first_sent, batch.attempt)
         self._statistics.requests += 1
-        started = self._monotonic()
+        believed = self._flow.limit
         try:
             answer = self._client.post_batch(events)
             batch.answered(answer)
         except Throttled as error:
             self._under_way = None
             self._reports.recovered(batch)
-            limit = told_limit([error.detail])
-            resume_seconds = max(error.resume_at - self._clock() / 1e9, 0.0)
-            before = self._pace.limit
-            self._pace.refused(self._monotonic(), resume_seconds=resume_seconds, limit=limit)
-            self._throttle(len(events), resume_seconds, before)
+            self._throttle(len(events), self._flow.throttled(error), believed)
         except Exception as error:
             self._statistics.failed_requests += 1
-            self._learn_from(error, len(events))
+            self._flow.failed(error, len(events))
+            self._doubt(error)
             if isinstance(error, ServerFailed) and batch.failed(error):
                 logger.warning("[FAILURE] {}; it was about {} events, and concerns them alone", error, len(events))
                 return
@@ -239,64 +233,48 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
             raise
         else:
             self._under_way = None
-            self._take(batch, events, answer, self._monotonic() - started)
+            self._take(batch, events, answer, believed)
 
-    def _learn_from(self, error: Exception, events: int) -> None:
-        """What a failure means for the next request."""
-        now = self._monotonic()
+    def _doubt(self, error: Exception) -> None:
+        """After some failures the server may still be at work on the request."""
         if isinstance(error, ReadTimedOut):
-            self._pace.unanswered(now, events)
-            self._size.timed_out(events)
-            self._doubt(self._wait_after_timeout_seconds)
+            seconds = self._wait_after_timeout_seconds
         elif isinstance(error, CutOff):
-            self._doubt(min(CUT_OFF_SECONDS, self._wait_after_timeout_seconds))
+            seconds = min(CUT_OFF_SECONDS, self._wait_after_timeout_seconds)
         else:
             self._under_way = None
-            if isinstance(error, ServerFailed) and error.status in _COUNTED_BUT_NOT_STORED:
-                self._pace.unanswered(now, events)
-
-    def _doubt(self, seconds: float) -> None:
-        """The server may be at work on the last request for so long."""
+            return
         if self._under_way is None:
             self._pause_seconds = seconds
         else:
             self._uncertain_seconds = seconds
 
-    def _take(self, batch: PendingBatch, events: Sequence[EncodedEvent], answer: BatchAnswer, seconds: float) -> None:
+    def _take(
+        self, batch: PendingBatch, events: Sequence[EncodedEvent], answer: BatchAnswer, believed: Limit | None
+    ) -> None:
         """Do what an answer that the batch has taken calls for."""
-        now, stored = self._monotonic(), batch.newly_stored
         if not batch.in_parts:
             self._reports.recovered(batch)
+        seconds = self._flow.answered(
+            answer, stored=batch.newly_stored, throttled=batch.throttled, learns=not batch.probing
+        )
         if batch.throttled:
-            resume_seconds = max(answer.resume_at - self._clock() / 1e9, 0.0)
-            before = self._pace.limit
-            self._pace.refused(
-                now,
-                resume_seconds=resume_seconds,
-                stored=stored,
-                limit=answer.limit,
-                server_time=answer.server_time,
-            )
-            self._throttle(batch.throttled, resume_seconds, before)
-        else:
-            self._pace.answered(now, stored=stored, server_time=answer.server_time)
-            if batch.early_seconds:
-                self._pause_seconds = batch.early_seconds
-                self._reports.early(batch, self._pause_seconds)
+            self._throttle(batch.throttled, seconds, believed)
+        elif batch.early_seconds:
+            self._pause_seconds = batch.early_seconds
+            self._reports.early(batch, self._pause_seconds)
         if batch.probing:
             return
-        if stored == len(events):
-            self._size.answered(stored, seconds)
         self._reports.outcomes(events, answer)
         if self._on_outcome is not None:
             for event, outcome in zip(events, answer.outcomes, strict=True):
                 if outcome.fate in ("stored", "already_stored"):
                     self._on_outcome(event, outcome)
 
-    def _throttle(self, events: int, resume_seconds: float, before: Limit | None) -> None:
+    def _throttle(self, events: int, seconds: float, believed: Limit | None) -> None:
         self._statistics.throttled += 1
-        self._pause_seconds = resume_seconds + SystemRandom().uniform(0.0, SPREAD_SECONDS)
-        self._reports.throttled(events, self._pause_seconds, before, self._pace.limit)
+        self._pause_seconds = seconds
+        self._reports.throttled(events, seconds, believed, self._flow.limit)
 
     def _record_refusals(self, batch: PendingBatch) -> None:
         while batch.refusals:

@@ -11,7 +11,7 @@ from loguru import logger
 from rxbridge.errors import EventRejected, JournalFull
 from rxbridge.events import EncodedEvent
 from rxbridge.pulsestream import EventOutcome, PulseStreamClient, PulseStreamSink
-from rxbridge.pulsestream.sink import SPREAD_SECONDS
+from rxbridge.pulsestream.flow import SPREAD_SECONDS
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 MakeEvents = Callable[..., list[EncodedEvent]]
@@ -541,12 +541,12 @@ def limited(server: Any, limit: int, clock: Callable[[], float]) -> Counter[int]
 
 @pytest.mark.parametrize("setting", [None, 100, 5000])
 def test_a_stock_tenant_is_no_storm_of_refusals(
-    server: Any, bench: Bench, key: str, fake_time: Any, make_events: MakeEvents, log: list[str], setting: int | None
+    server: Any, bench: Bench, key: str, make_events: MakeEvents, log: list[str], *, setting: int | None
 ) -> None:
     """400 events a minute, of which PulseStream takes 100."""
-    refused = limited(server, 100, server.clock)
-    with PulseStreamClient(server.url, key, read_timeout_seconds=30, clock=fake_time.seconds) as client:
-        bench = Bench(client, fake_time, events_per_minute=setting)
+    refused, time = limited(server, 100, server.clock), bench.time
+    with PulseStreamClient(server.url, key, read_timeout_seconds=30, clock=time.seconds) as client:
+        bench = Bench(client, time, events_per_minute=setting)
         for first in range(1, 2001, 400):
             bench.sink.on_next(make_events(400, first))
 
@@ -554,7 +554,7 @@ def test_a_stock_tenant_is_no_storm_of_refusals(
     assert sorted(server.stored) == sorted(f"event-{number}" for number in range(1, 2001))
     assert max(refused.values()) <= 1
     assert bench.statistics.throttled == sum(refused.values()) <= (0 if setting == 100 else 3)
-    assert 18 * 60 <= fake_time.now - 1_800_000_000 <= 23 * 60
+    assert 18 * 60 <= time.now - 1_800_000_000 <= 23 * 60
     told = [line for line in log if "[RATE LIMIT] PulseStream seems to take 100 events in 60 s" in line]
     assert len(told) == (0 if setting == 100 else 1)
 
