@@ -24,15 +24,7 @@ class Entry(NamedTuple):
     product: str
     trade_id: int
     connection: int
-    offset: int
-
-
-class Line(NamedTuple):
-    """A connection as the journal shows it: when its first and its last frame were received, in nanoseconds."""
-
-    connection: int
-    first_received_at: int
-    last_received_at: int
+    received_at: int
 
 
 class Books(NamedTuple):
@@ -40,7 +32,6 @@ class Books(NamedTuple):
 
     Attributes:
         entries: Trades and tickers, in order.
-        lines: The connections, in order.
         waiting: Frames other than heartbeats that are not acknowledged.
         unconfirmed: Those that are not confirmed, where that was asked for.
         gaps: What the file has lost.
@@ -49,12 +40,19 @@ class Books(NamedTuple):
     """
 
     entries: list[Entry]
-    lines: list[Line]
     waiting: int
     unconfirmed: int
     gaps: list[Gap]
     market_gaps: list[MarketGap]
     dropped: int
+
+    def ticker_lines(self) -> dict[int, set[int]]:
+        """The connections that brought tickers, in order, with the times at which they came."""
+        lines: dict[int, set[int]] = {}
+        for entry in self.entries:
+            if entry.kind == "ticker":
+                lines.setdefault(entry.connection, set()).add(entry.received_at)
+        return lines
 
     def first_trades(self) -> dict[str, int]:
         """The lowest trade id of each product that was ever on the wire."""
@@ -78,22 +76,20 @@ def read_books(path: Path) -> Books:
         JournalError: It cannot be read.
     """
     entries: list[Entry] = []
-    lines: list[Line] = []
     with closing(SqliteJournal(path, role="read")) as journal:
         delivered, confirmed = journal.cursor(CONSUMER), journal.cursor("confirmation")
         waiting = unconfirmed = 0
         for frame in _all(journal):
             kind, value = _read(frame)
-            if frame.connection != OWN_CONNECTION:
-                _extend(lines, frame)
             if kind in TRADES or kind == "ticker":
-                entries.append(Entry(kind, str(value.get("product_id")), _trade(value), frame.connection, frame.offset))
+                entries.append(
+                    Entry(kind, str(value.get("product_id")), _trade(value), frame.connection, frame.received_at)
+                )
             counts = kind != "heartbeat"
             waiting += counts and frame.offset > delivered
             unconfirmed += counts and frame.offset > confirmed
         return Books(
             entries,
-            lines,
             waiting,
             unconfirmed,
             list(journal.gaps()),
@@ -107,13 +103,6 @@ def _all(journal: SqliteJournal) -> Iterator[Frame]:
     while frames := journal.read(after):
         yield from frames
         after = frames[-1].offset
-
-
-def _extend(lines: list[Line], frame: Frame) -> None:
-    if lines and lines[-1].connection == frame.connection:
-        lines[-1] = lines[-1]._replace(last_received_at=frame.received_at)
-    else:
-        lines.append(Line(frame.connection, frame.received_at, frame.received_at))
 
 
 def _read(frame: Frame) -> tuple[str, dict[str, Any]]:

@@ -15,7 +15,7 @@ from rxbridge.faults import written
 from rxbridge.simulator import Simulator
 from tests.chaos.certificates import RIGHT, write_certificates
 from tests.chaos.kinds import CHANNELS, PRODUCTS
-from tests.chaos.processes import Running
+from tests.chaos.processes import ChaosError, Running
 from tests.chaos.schedule import Schedule, for_server, wire_name
 from tests.chaos.servers import fired_of, simulator_of
 from tests.chaos.stepping import set_clock
@@ -110,6 +110,8 @@ class Stage:
     def __enter__(self) -> Self:
         """Start the market, PulseStream and the bridge; when they are at work, the time begins."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.journal.exists():
+            raise ChaosError(f"{self.folder} holds an earlier run: take another folder, or remove it")
         (self.folder / "schedule.txt").write_text(str(self.schedule), encoding="utf-8")
         set_clock(self.clock, 0.0)
         if self.schedule.secure:
