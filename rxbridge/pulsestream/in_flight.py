@@ -42,7 +42,7 @@ class Note(msgspec.Struct, frozen=True):
     """A request that was about to be sent.
 
     Attributes:
-        started_at: When, in nanoseconds since the Unix epoch.
+        started_at: When, or when it was given up, in nanoseconds since the Unix epoch.
         started_monotonic: When, in seconds of the system's clock that only rises, which a restart of the system sets
             back to about 0.
         first_offset: The lowest offset of its events.
@@ -125,6 +125,16 @@ class InFlight:
             attempt=attempt,
             traces=tuple(_traces(never_sent or events)),
         )
+        self._remember(_encoder.encode(note))
+        return note
+
+    def unanswered(self, note: Note) -> Note:
+        """Keep that a request was given up only now: a pause that the next process makes begins here.
+
+        Raises:
+            JournalError: It could not be kept.
+        """
+        note = msgspec.structs.replace(note, started_at=self._clock(), started_monotonic=self._monotonic())
         self._remember(_encoder.encode(note))
         return note
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from threading import Event
 from typing import TypeAlias
 
@@ -126,6 +127,7 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
         self._abandoned = False
         self._pause_seconds = 0.0
         self._under_way: Note | None = None
+        self._given_up = False
         self._uncertain_seconds = 0.0
         self._retrying = Retrying(
             wait=self._wait,
@@ -189,9 +191,12 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
 
     def _is_over(self, note: Note) -> bool:
         """Wait until a request that may still be at work is over; False if `stop` was set before."""
-        seconds, self._uncertain_seconds = self._uncertain_seconds, 0.0
-        if self._in_flight is None or not seconds:
+        if self._in_flight is None or not self._uncertain_seconds:
             return True
+        if self._given_up:
+            self._in_flight.unanswered(note)
+            self._given_up = False
+        seconds, self._uncertain_seconds = self._uncertain_seconds, 0.0
         self._reports.uncertain(note, seconds)
         outcome = await_outcome(
             note,
@@ -239,7 +244,7 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
         """After some failures the server may still be at work on the request."""
         if isinstance(error, ReadTimedOut):
             seconds = self._wait_after_timeout_seconds
-        elif isinstance(error, CutOff):
+        elif isinstance(error, CutOff) or (isinstance(error, ServerFailed) and error.status == HTTPStatus.BAD_GATEWAY):
             seconds = min(CUT_OFF_SECONDS, self._wait_after_timeout_seconds)
         else:
             self._under_way = None
@@ -247,7 +252,7 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
         if self._under_way is None:
             self._pause_seconds = seconds
         else:
-            self._uncertain_seconds = seconds
+            self._uncertain_seconds, self._given_up = seconds, True
 
     def _take(
         self, batch: PendingBatch, events: Sequence[EncodedEvent], answer: BatchAnswer, believed: Limit | None

@@ -302,6 +302,48 @@ def test_a_shutdown_ends_the_wait_at_once_and_the_next_start_goes_on_with_it(
     assert sum(process.time.waits) == pytest.approx(30.0)
 
 
+def test_the_wait_after_a_time_out_survives_a_crash(process: Process, make_events: MakeEvents) -> None:
+    """The request began two minutes ago; but it was given up only now."""
+
+    def late(handler: Any, request: Any) -> None:
+        process.time.now += 120
+        process.server.status(504, "")(handler, request)
+
+    process.server.script(late)
+    process.time.at_wait[2] = process.time.set
+    process.sink.on_next(make_events(2))
+    assert process.time.waits == [1.0, 2.0]
+
+    process = process.after()
+    process.time.waits.clear()
+    process.time.at_wait.clear()
+    process.sink.on_next(make_events(2))
+    assert process.settled == [1, 2]
+    assert sum(process.time.waits) == pytest.approx(29.0)
+
+
+def test_the_note_of_a_request_that_was_given_up_must_be_kept_too(
+    process: Process, make_events: MakeEvents, log: list[str]
+) -> None:
+    def full(handler: Any, request: Any) -> None:
+        process.failures = [JournalFull("/j", "no space left")] * 2
+        process.server.status(504, "")(handler, request)
+
+    process.server.script(full)
+    process.sink.on_next(make_events(1))
+    assert process.settled == [1]
+    assert sum(process.time.waits) >= 30.0
+    assert sum("no space left" in line for line in log) >= 2
+
+
+def test_a_gateway_whose_server_broke_off_is_asked_after_for_a_short_time(
+    process: Process, make_events: MakeEvents
+) -> None:
+    process.server.script(process.server.status(502, "<html>"))
+    process.sink.on_next(make_events(1))
+    assert sum(process.time.waits[1:]) == pytest.approx(CUT_OFF_SECONDS)
+
+
 def test_an_orderly_end_leaves_nothing_to_wait_for(process: Process, make_events: MakeEvents) -> None:
     """Stopped while it waits for the next minute: the last request was answered."""
     process.server.script(process.server.results(STORED, THROTTLED))
