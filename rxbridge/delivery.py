@@ -18,7 +18,7 @@ from reactivex import operators as ops
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from operators import SteadyScheduler, retry_with_backoff
-from rxbridge.errors import EventRejected
+from rxbridge.errors import EventRejected, JournalError
 from rxbridge.events import EncodedEvent
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import EventMessage, Frame, GapNotice, Ticker
@@ -330,7 +330,8 @@ def _tell(message: EventMessage) -> None:
 
 
 def _say_why(error: Exception, attempt: int, seconds: float) -> None:
-    logger.opt(exception=error).error(
+    # A journal that cannot be used now, such as on a full disk, says all there is to say; else it is a defect of ours.
+    logger.opt(exception=None if isinstance(error, JournalError) else error).error(
         "[RESTARTING] The delivery stopped and starts again from the journal in {:.1f} s (attempt {}): {}",
         seconds,
         attempt,

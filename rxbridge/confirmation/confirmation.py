@@ -187,7 +187,8 @@ class Confirmation:
 
 def _say_why(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    logger.opt(exception=error).error(
+    # A journal that cannot be used now, such as on a full disk, says all there is to say; else it is a defect of ours.
+    logger.opt(exception=None if isinstance(error, JournalError) else error).error(
         "[RESTARTING] The confirmation stopped and starts again from the journal in {:.1f} s: {}",
         state.upcoming_sleep,
         error,

@@ -7,7 +7,7 @@ from functools import partial
 
 from loguru import logger
 
-from rxbridge.errors import DeliveryError, Unauthorized, quoted
+from rxbridge.errors import DeliveryError, JournalError, Unauthorized, quoted
 from rxbridge.events import EncodedEvent
 from rxbridge.pulsestream.answers import BatchAnswer
 from rxbridge.pulsestream.in_flight import Note, Outcome
@@ -43,6 +43,8 @@ class Reports:
             logger.error("[UNAUTHORIZED] {}; {} events wait, nothing is lost, try {} in {:.1f} s", error, *then)
         elif isinstance(error, DeliveryError):
             logger.warning("[FAILURE] {}; {} events wait, try {} in {:.1f} s", error, *then)
+        elif isinstance(error, JournalError):
+            logger.warning("[JOURNAL] {}; {} events are not acknowledged yet, try {} in {:.1f} s", error, *then)
         else:
             logger.opt(exception=error).error(
                 "[ERROR] Unexpected, in the delivery of a batch: {}; {} events wait, try {} in {:.1f} s", error, *then
