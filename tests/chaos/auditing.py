@@ -111,18 +111,27 @@ def _unheard(stage: Stage) -> int:
 
 
 def _check_disconnects(books: Books, findings: Findings) -> None:
-    """Between two connections quotes are lost: there must be a gap that ends with the first ticker of the later one."""
+    """Between two connections quotes are lost: there must be a gap from the one to the other.
+
+    Its ends are the last ticker of the one and the first of the other; where the clock has been set back in between,
+    only one of them can be.
+    """
+    connections = list(books.ticker_lines().values())
     for product in PRODUCTS:
-        ends = [
-            gap.last
+        gaps = [
+            gap
             for gap in books.market_gaps
             if gap.kind == "quotes" and gap.channel == "ticker" and product in gap.products
         ]
-        _, *later = books.ticker_lines().values() or [set[int]()]
-        silent = sum(not any(end in times for end in ends) for times in later)
-        # A damaged journal may have lost the very frame with which a gap ends.
-        if silent and not (books.gaps and len(ends) >= len(later)):
-            findings.silent.append(f"{silent} of {len(later)} disconnects without a gap of tickers of {product}")
+        silent = sum(
+            not any(gap.first in earlier or gap.last in later for gap in gaps)
+            for earlier, later in pairwise(connections)
+        )
+        # A damaged journal may have lost the very frames with which a gap begins and ends.
+        if silent and not (books.gaps and len(gaps) >= len(connections) - 1):
+            findings.silent.append(
+                f"{silent} of {len(connections) - 1} disconnects without a gap of tickers of {product}"
+            )
 
 
 def _check_verify(stage: Stage, books: Books, findings: Findings) -> None:

@@ -10,6 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rxbridge.backfill import CONSUMER as BACKFILL
+from rxbridge.confirmation import CONSUMER as CONFIRMATION
 from rxbridge.delivery import CONSUMER
 from rxbridge.journal import Gap, MarketGap, SqliteJournal
 from rxbridge.messages import OWN_CONNECTION, Frame
@@ -34,6 +36,7 @@ class Books(NamedTuple):
         entries: Trades and tickers, in order.
         waiting: Frames other than heartbeats that are not acknowledged.
         unconfirmed: Those that are not confirmed, where that was asked for.
+        unfollowed: Those in which nobody has looked for holes and disconnects yet.
         gaps: What the file has lost.
         market_gaps: What Coinbase's feed has lost.
         dropped: Frames whose event a policy has dropped.
@@ -42,6 +45,7 @@ class Books(NamedTuple):
     entries: list[Entry]
     waiting: int
     unconfirmed: int
+    unfollowed: int
     gaps: list[Gap]
     market_gaps: list[MarketGap]
     dropped: int
@@ -77,8 +81,8 @@ def read_books(path: Path) -> Books:
     """
     entries: list[Entry] = []
     with closing(SqliteJournal(path, role="read")) as journal:
-        delivered, confirmed = journal.cursor(CONSUMER), journal.cursor("confirmation")
-        waiting = unconfirmed = 0
+        delivered, confirmed, followed = map(journal.cursor, (CONSUMER, CONFIRMATION, BACKFILL))
+        waiting = unconfirmed = unfollowed = 0
         for frame in _all(journal):
             kind, value = _read(frame)
             if kind in TRADES or kind == "ticker":
@@ -88,10 +92,12 @@ def read_books(path: Path) -> Books:
             counts = kind != "heartbeat"
             waiting += counts and frame.offset > delivered
             unconfirmed += counts and frame.offset > confirmed
+            unfollowed += counts and frame.offset > followed
         return Books(
             entries,
             waiting,
             unconfirmed,
+            unfollowed,
             list(journal.gaps()),
             list(journal.market_gaps()),
             sum(1 for _ in journal.dropped()),
@@ -108,7 +114,7 @@ def _all(journal: SqliteJournal) -> Iterator[Frame]:
 def _read(frame: Frame) -> tuple[str, dict[str, Any]]:
     try:
         value = json.loads(frame.data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "", {}
     if not isinstance(value, dict):
         return "", {}

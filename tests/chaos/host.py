@@ -129,8 +129,7 @@ class Host:
     def _terminate(self, fault: Fault) -> bool:
         if self._stage.bridge is None or self._stage.bridge.code is not None:
             return False
-        self._stage.stop_bridge()
-        self._stage.bridge_away(float(fault.parameters["away_seconds"]))
+        self._stage.tell_bridge_to_end(float(fault.parameters["away_seconds"]))
         return True
 
     def _suspend(self, _: Fault) -> bool:

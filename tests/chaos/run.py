@@ -173,12 +173,8 @@ def is_settled(stage: Stage) -> bool:
         for product, trades in missing.items()
         for trade in trades
     )
-    return (
-        len(missing) == len(PRODUCTS)
-        and not absent
-        and not books.waiting
-        and not (stage.schedule.confirm and books.unconfirmed)
-    )
+    at_work = books.waiting or books.unfollowed or (stage.schedule.confirm and books.unconfirmed)
+    return len(missing) == len(PRODUCTS) and not absent and not at_work
 
 
 def describe(result: Result) -> list[str]:

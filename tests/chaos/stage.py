@@ -104,6 +104,7 @@ class Stage:
         self._settings = settings or {}
         self._file_limit = resource.RLIM_INFINITY
         self._bridge_due = self._sink_due = 0.0
+        self._away_seconds: float | None = None
         self._excuses: dict[str, float] = {}
         self._began = 0.0
 
@@ -193,7 +194,7 @@ class Stage:
 
     def bridge_away(self, seconds: float) -> None:
         """It has ended, as it was told to; start it again after a while."""
-        self.bridge, self._bridge_due = None, time.monotonic() + seconds
+        self.bridge, self._away_seconds, self._bridge_due = None, None, time.monotonic() + seconds
 
     def sink_away(self, seconds: float) -> None:
         """Likewise for PulseStream."""
@@ -202,11 +203,9 @@ class Stage:
     def supervise(self) -> None:
         """Start again what has ended, and judge how it has ended."""
         now = time.monotonic()
-        if self.bridge is not None and (code := self.bridge.code) is not None:
-            if not self._is_excused(code):
-                self.problems.append(f"at {self.elapsed:.1f} s the bridge ended with code {code} by itself")
-            self.bridge.wait()
-            self.bridge_away(RESTART_SECONDS)
+        if self.bridge is not None and self.bridge.code is not None:
+            self._judge(self.bridge)
+            self.bridge_away(RESTART_SECONDS if self._away_seconds is None else self._away_seconds)
         elif self.bridge is None and now >= self._bridge_due:
             self.start_bridge()
         if self.sink is not None and self.sink.code is not None:
@@ -215,18 +214,30 @@ class Stage:
         elif self.sink is None and now >= self._sink_due:
             self.start_sink()
 
+    def tell_bridge_to_end(self, away_seconds: float) -> None:
+        """SIGTERM. What becomes of it `supervise` sees, and starts it again so long after its end."""
+        if self.bridge is not None:
+            self._away_seconds = away_seconds
+            self.bridge.send(signal.SIGCONT)
+            self.bridge.send(signal.SIGTERM)
+
     def stop_bridge(self) -> None:
-        """SIGTERM, and what it must answer: 0, in time."""
+        """SIGTERM, and wait for what it must answer: 0, in time."""
         if self.bridge is None:
             return
-        bridge, self.bridge = self.bridge, None
-        bridge.send(signal.SIGCONT)
-        bridge.send(signal.SIGTERM)
+        self.tell_bridge_to_end(0.0)
+        self._judge(self.bridge)
+        self.bridge_away(0.0)
+
+    def _judge(self, bridge: Running) -> None:
+        """Wait for its end, which nobody can prevent any more, and see whether it is as documented."""
+        told = self._away_seconds is not None
         code = bridge.wait()
         # A signal that comes before there is a handler ends any process; then it has not said yet what it is about.
-        too_early = code == -signal.SIGTERM and "[SINK]" not in bridge.said
-        if code != 0 and not too_early and not self._is_excused(code):
-            self.problems.append(f"after SIGTERM the bridge ended with code {code}")
+        too_early = told and code == -signal.SIGTERM and "[SINK]" not in bridge.said
+        if not (told and code == 0) and not too_early and not self._is_excused(code):
+            how = "after SIGTERM" if told else "by itself"
+            self.problems.append(f"at {self.elapsed:.1f} s the bridge ended with code {code} {how}")
 
     def count_feed_faults(self) -> None:
         """Take over what the simulator has counted so far."""
