@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -177,3 +178,26 @@ def test_a_suspect_that_is_throttled_stays(make_events: MakeEvents) -> None:
     assert ids(batch.next_request(5)) == [1]
     batch.answered(answer("stored"))
     assert (batch.waiting, counts(batch)) == (0, (1, 0))
+
+
+def test_an_answer_that_brought_nothing_new_into_the_database_is_no_last_proof(make_events: MakeEvents) -> None:
+    """A rate limit is met while the database can be read; it may still be that it cannot be written."""
+    batch = PendingBatch(make_events(2))
+    known: set[str] = set()
+    times: Counter[int] = Counter()
+    while times[1] < TRIES_ALONE or times[2] < TRIES_ALONE - 1:
+        events = batch.next_request(1)
+        if batch.probing:
+            batch.answered(answer("already_stored" if events[0].event_id in known else "stored"))
+            known.add(events[0].event_id)
+        else:
+            times.update(ids(events) if len(events) == 1 else [])
+            batch.failed(ServerFailed(500, ""))
+
+    # The first one stands before its last try now, the second one before its last but one.
+    assert ids(batch.next_request(1)) == [2]
+    batch.answered(answer("throttled"))
+    for expected in (2, 1):
+        assert ids(batch.next_request(1)) == [expected]
+        batch.failed(ServerFailed(500, ""))
+    assert (batch.waiting, len(batch.refusals)) == (2, 0)
