@@ -60,7 +60,8 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
       when a clock runs wrong; else refused for good.
     - An event that the server cannot store, and so refuses all its request: see `rxbridge.pulsestream.pending`.
 
-    An exception from `settled` or `refused` (a full disk, say) is logged with its traceback, and they are called again.
+    An exception from `settled` or `refused` is logged, with its traceback unless it is one of the journal (a full disk,
+    say), and they are called again.
 
     When `stop` is set: a request in flight may end, and a pause after a failure ends with one last try at once; a pause
     for the rate limit or after a time-out ends without. A batch that is then not settled is abandoned: what is left of

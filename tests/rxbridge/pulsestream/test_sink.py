@@ -303,9 +303,11 @@ def test_an_exception_of_the_callbacks_is_told_and_retried(
     assert requests(server) == [[1, 2], [3]]
     assert bench.statistics.failed_requests == 0
     assert bench.statistics.delivered == 2
-    tracebacks = [line for line in log if "Traceback" in line or "> File" in line]
-    assert len(tracebacks) == 6
-    assert all(str(failure) in line for line in tracebacks)
+    told = [line for line in log if str(failure) in line]
+    tracebacks = [line for line in told if "Traceback" in line or "> File" in line]
+    # A journal that cannot be used now needs no traceback; whatever nobody expected does.
+    assert len(told) == 6
+    assert len(tracebacks) == (0 if isinstance(failure, JournalFull) else 6)
 
 
 def test_an_exception_of_the_client_is_told_and_retried(
