@@ -32,13 +32,11 @@ class Marks:
 
     Attributes:
         delivered: The marks.
-        found: Whether the file held any.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self.delivered = self._load()
-        self.found = bool(self.delivered)
         self._saved = dict(self.delivered)
         self._snapshots: deque[tuple[int, dict[str, int]]] = deque()
 

@@ -34,8 +34,8 @@ class Memory:
 
     @property
     def has_marks(self) -> bool:
-        """Whether an earlier process has left marks."""
-        return self._marks.found
+        """Whether anything was ever marked, such as by an earlier process."""
+        return bool(self._marks.delivered)
 
     def recall(self) -> State | None:
         """What was remembered last; None if that is nothing, or nothing that can be read."""

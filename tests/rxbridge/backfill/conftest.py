@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from rxbridge.backfill import Backfill, backfill
+from rxbridge.backfill import Backfill, worker
 from rxbridge.journal import Journal, MemoryJournal, SqliteJournal
 from tests.rxbridge.backfill.support import KEPT, FakeRest, hasty
 
@@ -18,7 +18,7 @@ from tests.rxbridge.backfill.support import KEPT, FakeRest, hasty
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What happens each second or two happens all the time."""
     for name in ("_SAVE_SECONDS", "_LOOK_SECONDS", "_GATHER_SECONDS", "_IDLE_SECONDS"):
-        monkeypatch.setattr(backfill, name, 0.005)
+        monkeypatch.setattr(worker, name, 0.005)
 
 
 @pytest.fixture
