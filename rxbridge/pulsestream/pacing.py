@@ -69,7 +69,7 @@ class Pace:
         self._taken = 0
         self._spilled = 0
         self._refused = False
-        self._refused_before = False
+        self._early = self._early_before = False
         self._pressed = False
         self._closed_until = -math.inf
         self._next_at = -math.inf
@@ -169,7 +169,8 @@ class Pace:
             self._base = self._taken or None
         elif self._taken < self._base:
             # Once, that is others who were before us in this window; twice, they are there to stay.
-            if self._refused_before:
+            self._early = True
+            if self._early_before:
                 self._base = max(self._taken, self._base // 2, 1)
                 self._gap = _SHORTEST_GAP
         elif self._extra:
@@ -191,8 +192,8 @@ class Pace:
             self._learn_more()
         else:
             self._extra = 0
-        self._refused_before = passed == 1 and self._refused
-        self._window, self._refused = window, False
+        self._early_before = passed == 1 and self._early
+        self._window, self._refused, self._early = window, False, False
         self._used = self._spilled if passed == 1 else 0
         self._taken = self._spilled = 0
 
