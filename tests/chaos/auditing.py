@@ -60,18 +60,17 @@ def audit(stage: Stage) -> Findings:
 
 def missing_trades(stage: Stage, rows: Counter[str], books: Books) -> dict[str, list[int]]:
     """The trades of each product that PulseStream should have and has not: from the first that the bridge ever saw."""
-    first = books.first_trades()
     missing: dict[str, list[int]] = {}
     for product in PRODUCTS:
+        market = stage.simulator.trades(product)
         prefix = f"coinbase-{product}-match-"
-        known = [
-            int(key.removeprefix(prefix)) for key in rows if key.startswith(prefix) and key[len(prefix) :].isdigit()
-        ]
-        # A damaged journal may have forgotten its first frames, which PulseStream has.
-        seen = [*known, first[product]] if product in first else known
+        names = (key.removeprefix(prefix) for key in rows if key.startswith(prefix))
+        known = {int(name) for name in names if name.isdigit()}
+        # A damaged journal may have forgotten its first frames, which PulseStream has. What the market never traded
+        # comes from a frame that was damaged.
+        seen = [trade for trade in (*known, *books.trades_seen(product)) if trade in market]
         if seen:
-            due = range(min(seen), stage.simulator.trades(product).stop)
-            missing[product] = sorted(set(due).difference(known))
+            missing[product] = [trade for trade in range(min(seen), market.stop) if trade not in known]
     return missing
 
 
@@ -87,9 +86,10 @@ def _check_trades(stage: Stage, rows: Counter[str], books: Books, findings: Find
 
 def _check_tickers(stage: Stage, rows: Counter[str], books: Books, findings: Findings) -> None:
     """Every trade made a ticker: stored, or lost at a disconnect, or by a fault that nobody can see."""
+    markets = {product: stage.simulator.trades(product) for product in PRODUCTS}
     seen: dict[str, dict[int, int]] = {product: {} for product in PRODUCTS}
     for entry in books.entries:
-        if entry.kind == "ticker" and entry.product in seen:
+        if entry.kind == "ticker" and entry.trade_id in markets.get(entry.product, ()):
             seen[entry.product].setdefault(entry.trade_id, entry.connection)
     unseen = 0
     for product, lines in seen.items():

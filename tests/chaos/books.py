@@ -58,13 +58,13 @@ class Books(NamedTuple):
                 lines.setdefault(entry.connection, set()).add(entry.received_at)
         return lines
 
-    def first_trades(self) -> dict[str, int]:
-        """The lowest trade id of each product that was ever on the wire."""
-        first: dict[str, int] = {}
-        for entry in self.entries:
-            if entry.kind in TRADES and entry.connection != OWN_CONNECTION:
-                first[entry.product] = min(entry.trade_id, first.get(entry.product, entry.trade_id))
-        return first
+    def trades_seen(self, product: str) -> set[int]:
+        """The ids of a product's trades that came by a connection."""
+        return {
+            entry.trade_id
+            for entry in self.entries
+            if entry.kind in TRADES and entry.product == product and entry.connection != OWN_CONNECTION
+        }
 
 
 def stored(database: Path) -> Counter[str]:
