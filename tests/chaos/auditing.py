@@ -113,10 +113,10 @@ def _unheard(stage: Stage) -> int:
 def _check_disconnects(books: Books, findings: Findings) -> None:
     """Between two connections quotes are lost: there must be a gap from the one to the other.
 
-    Its ends are the last ticker of the one and the first of the other; where the clock has been set back in between,
-    only one of them can be.
+    Its ends are a frame of the one and a frame of the other; where the clock has been set back in between, only one of
+    them can be.
     """
-    connections = list(books.ticker_lines().values())
+    connections = books.ticker_lines()
     for product in PRODUCTS:
         gaps = [
             gap

@@ -26,7 +26,6 @@ class Entry(NamedTuple):
     product: str
     trade_id: int
     connection: int
-    received_at: int
 
 
 class Books(NamedTuple):
@@ -34,6 +33,7 @@ class Books(NamedTuple):
 
     Attributes:
         entries: Trades and tickers, in order.
+        times: When the frames of each connection were received.
         waiting: Frames other than heartbeats that are not acknowledged.
         unconfirmed: Those that are not confirmed, where that was asked for.
         unfollowed: Those in which nobody has looked for holes and disconnects yet.
@@ -43,6 +43,7 @@ class Books(NamedTuple):
     """
 
     entries: list[Entry]
+    times: dict[int, set[int]]
     waiting: int
     unconfirmed: int
     unfollowed: int
@@ -50,13 +51,10 @@ class Books(NamedTuple):
     market_gaps: list[MarketGap]
     dropped: int
 
-    def ticker_lines(self) -> dict[int, set[int]]:
-        """The connections that brought tickers, in order, with the times at which they came."""
-        lines: dict[int, set[int]] = {}
-        for entry in self.entries:
-            if entry.kind == "ticker":
-                lines.setdefault(entry.connection, set()).add(entry.received_at)
-        return lines
+    def ticker_lines(self) -> list[set[int]]:
+        """The connections that brought tickers, in order: for each the times at which frames came."""
+        brought = dict.fromkeys(entry.connection for entry in self.entries if entry.kind == "ticker")
+        return [self.times[connection] for connection in brought]
 
     def trades_seen(self, product: str) -> set[int]:
         """The ids of a product's trades that came by a connection."""
@@ -80,21 +78,22 @@ def read_books(path: Path) -> Books:
         JournalError: It cannot be read.
     """
     entries: list[Entry] = []
+    times: dict[int, set[int]] = {}
     with closing(SqliteJournal(path, role="read")) as journal:
         delivered, confirmed, followed = map(journal.cursor, (CONSUMER, CONFIRMATION, BACKFILL))
         waiting = unconfirmed = unfollowed = 0
         for frame in _all(journal):
             kind, value = _read(frame)
+            times.setdefault(frame.connection, set()).add(frame.received_at)
             if kind in TRADES or kind == "ticker":
-                entries.append(
-                    Entry(kind, str(value.get("product_id")), _trade(value), frame.connection, frame.received_at)
-                )
+                entries.append(Entry(kind, str(value.get("product_id")), _trade(value), frame.connection))
             counts = kind != "heartbeat"
             waiting += counts and frame.offset > delivered
             unconfirmed += counts and frame.offset > confirmed
             unfollowed += counts and frame.offset > followed
         return Books(
             entries,
+            times,
             waiting,
             unconfirmed,
             unfollowed,

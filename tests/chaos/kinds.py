@@ -84,7 +84,7 @@ KINDS: dict[str, Kind] = {
     "sink_reset": Kind("sink", _SPAN, {"after": _one_of("request", "response"), **_OFTEN}),
     "fail": Kind("sink", _SPAN, _OFTEN),
     "unauthorized": Kind("sink", _SPAN),
-    "too_many": Kind("sink", _SPAN, {"retry_after": _one_of(1, 2, "date"), **_OFTEN}),
+    "too_many": Kind("sink", _SPAN, {"retry_after": _one_of(1, 2, "date"), "times": _one_of(1, 2), **_OFTEN}),
     "lose": Kind("sink", _SPAN, _OFTEN),
     "partial": Kind("sink", _SPAN, _OFTEN),
     "out_of_shape": Kind("sink", _SPAN, {"stores": _YES_OR_NO, **_OFTEN}),

@@ -71,7 +71,7 @@ def stock_limit(folder: Path, minutes: float) -> list[Result]:
                 play=_until_stopped,
                 rate_limit=100,
                 channels=("ticker",),
-                settings={"RXBRIDGE_DELIVERY_OVERLOAD": overload},
+                settings={"RXBRIDGE_DELIVERY_OVERLOAD": overload, "PULSESTREAM_API_EVENTS_PER_MINUTE": ""},
             )
         )
         refused = (place / "bridge.log").read_text(encoding="utf-8").count("[THROTTLED]")

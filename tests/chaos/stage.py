@@ -40,6 +40,8 @@ _HASTE = {
     "RXBRIDGE_RUN_SHUTDOWN_SECONDS": "4",
     "RXBRIDGE_LOG_FORMAT": "json",
     "RXBRIDGE_LOG_REPEAT_SECONDS": "1",
+    # Known: what is learnt from a refusal is forgotten minute by minute only.
+    "PULSESTREAM_API_EVENTS_PER_MINUTE": "1000000",
     "PULSESTREAM_API_CONNECT_TIMEOUT_SECONDS": "1",
     "PULSESTREAM_API_READ_TIMEOUT_SECONDS": "2",
     "PULSESTREAM_API_WAIT_AFTER_TIMEOUT_SECONDS": "2",
@@ -216,7 +218,8 @@ class Stage:
 
     def tell_bridge_to_end(self, away_seconds: float) -> None:
         """SIGTERM. What becomes of it `supervise` sees, and starts it again so long after its end."""
-        if self.bridge is not None:
+        # Told twice it would end at once, and say so with its code.
+        if self.bridge is not None and self._away_seconds is None:
             self._away_seconds = away_seconds
             self.bridge.send(signal.SIGCONT)
             self.bridge.send(signal.SIGTERM)
