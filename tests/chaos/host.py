@@ -101,7 +101,15 @@ class Host:
         return bool(self._frozen)
 
     def _corrupt_running(self, fault: Fault) -> bool:
-        return _overwrite_page(self._stage.journal, float(fault.parameters["place"]), self._stage.schedule.seed)
+        journal, frozen = self._stage.journal, self._stage.journal in self._frozen
+        # A disk goes bad without asking whether it may be written.
+        if frozen:
+            _set_immutable(journal, immutable=False)
+        try:
+            return _overwrite_page(journal, float(fault.parameters["place"]), self._stage.schedule.seed)
+        finally:
+            if frozen:
+                _set_immutable(journal, immutable=True)
 
     def _corrupt_stopped(self, fault: Fault) -> bool:
         self._kill_bridge(0.0)
