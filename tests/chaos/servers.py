@@ -8,11 +8,22 @@ from rxbridge.simulator import Simulator
 from tests.chaos.kinds import PRODUCTS
 from tests.chaos.schedule import Schedule, for_server
 
+HISTORY_SECONDS = 4.0
+"""How far apart the trades of a history are: ten thousand make a night."""
 
-def simulator_of(schedule: Schedule, port: int) -> Simulator:
-    """The market of a schedule; not started."""
+
+def simulator_of(schedule: Schedule, port: int, *, history: int = 0) -> Simulator:
+    """The market of a schedule, with so many trades of each product in the hours before; not started."""
     faults = for_server(schedule.of("feed"))
-    return Simulator(products=PRODUCTS, rate=schedule.rate, seed=schedule.seed, port=port, faults=faults)
+    return Simulator(
+        products=PRODUCTS,
+        rate=schedule.rate,
+        seed=schedule.seed,
+        port=port,
+        faults=faults,
+        history=history,
+        history_seconds=HISTORY_SECONDS,
+    )
 
 
 def fired_of(said: str) -> dict[str, int]:

@@ -99,7 +99,8 @@ class Stage:
         self.may_wait = False
         self.bridge: Running | None = None
         self.sink: Running | None = None
-        self.simulator = simulator if simulator is not None else simulator_of(schedule, _free_port())
+        self._feed_port = _free_port()
+        self.simulator = simulator if simulator is not None else simulator_of(schedule, self._feed_port)
         self._rate_limit = rate_limit
         self._channels = channels
         self._port = _free_port()
@@ -241,6 +242,12 @@ class Stage:
         if not (told and code == 0) and not too_early and not self._is_excused(code):
             how = "after SIGTERM" if told else "by itself"
             self.problems.append(f"at {self.elapsed:.1f} s the bridge ended with code {code} {how}")
+
+    def replace_market(self, *, history: int) -> None:
+        """The same market hours later, at the same address: it has made so many more trades of each product."""
+        self.simulator.stop()
+        self.simulator = simulator_of(self.schedule, self._feed_port, history=history)
+        self.simulator.start()
 
     def count_feed_faults(self) -> None:
         """Take over what the simulator has counted so far."""
