@@ -421,20 +421,26 @@ def test_the_count_may_be_a_function_that_is_asked_as_each_batch_begins() -> Non
 
     results = scheduler.start(lambda: source.pipe(batch(count=lambda: next(sizes), seconds=100, scheduler=scheduler)))
 
-    assert [message.value.value for message in results.messages[:-1]] == [[0, 1], [2], [3, 4, 5]]
+    assert results.messages == [
+        on_next(220, [0, 1]),
+        on_next(230, [2]),
+        on_next(260, [3, 4, 5]),
+        on_completed(290),
+    ]
 
 
 def test_a_count_that_raises_ends_the_stream_after_what_is_held() -> None:
     scheduler = TestScheduler()
     answers = iter([2])
+    failure = RuntimeError("no more")
 
     def count() -> int:
         for answer in answers:
             return answer
-        raise RuntimeError("no more")
+        raise failure
 
     source = scheduler.create_hot_observable(*[on_next(210 + 10 * n, n) for n in range(6)])
 
     results = scheduler.start(lambda: source.pipe(batch(count=count, seconds=100, scheduler=scheduler)))
 
-    assert [message.value.kind for message in results.messages] == ["N", "E"]
+    assert results.messages == [on_next(220, [0, 1]), on_error(230, failure)]
