@@ -70,7 +70,7 @@ def both(path: Path) -> None:
     def acknowledge() -> None:
         while True:
             last = journal.size().last_offset
-            offset = random.randint(journal.cursor("reader"), last)
+            offset = random.randint(max(journal.cursor("reader"), 1), last)
             journal.acknowledge("reader", offset)
             journal.add_dead_letters([letter(offset, "event")])
             _say(f"acknowledged {offset}")
