@@ -1,0 +1,91 @@
+"""Where the search begins: small frames and answers, written after the protocols, and words to make others of."""
+
+from __future__ import annotations
+
+TICKER = (
+    b'{"type":"ticker","sequence":7,"product_id":"BTC-USD","price":"100.5","open_24h":"99","volume_24h":"1.25",'
+    b'"low_24h":"90","high_24h":"120","volume_30d":"5","best_bid":"100.4","best_bid_size":"1","best_ask":"100.6",'
+    b'"best_ask_size":"2","side":"buy","time":"2026-01-31T08:00:00.123456Z","trade_id":42,"last_size":"0.5"}'
+)
+MATCH = (
+    b'{"type":"match","trade_id":43,"maker_order_id":"a","taker_order_id":"b","side":"sell","size":"0.01",'
+    b'"price":"100.5","product_id":"BTC-USD","sequence":8,"time":"2026-01-31T08:00:00.5Z"}'
+)
+FRAMES = (
+    TICKER,
+    MATCH,
+    MATCH.replace(b'"match"', b'"last_match"'),
+    b'{"type":"ticker","product_id":"NEW-USD","price":"0"}',
+    b'{"type":"heartbeat","sequence":9,"last_trade_id":0,"product_id":"BTC-USD","time":"2026-01-31T08:00:01Z"}',
+    b'{"type":"subscriptions","channels":[{"name":"ticker","product_ids":["BTC-USD","ETH-USD"],"account_ids":null}]}',
+    b'{"type":"error","message":"Failed to subscribe","reason":"X-USD is not a valid product"}',
+    b'{"type":"snapshot","product_id":"BTC-USD","bids":[["1","2"]],"asks":[]}',
+    b'{"type":"l2update","changes":[["buy","1","0.00"]]}',
+    b'["change","2c5",12.5,[]]',
+    b'{"type":"activate","timestamp":"1483736448.299000"}',
+    b'{"type":"match","trade_id":"44","price":1e2,"size":null,"product_id":"\\ud83d\\ude00","note":{"a":[true,NaN]}}',
+    b'{"type":"match","trade_id":45,"price":"1","product_id":"B","rxbridge_source":"rest"}',
+)
+GAP = b'{"type":"rxbridge_gap","kind":"trades","products":["BTC-USD"],"channel":"m","first":5,"last":9,"reason":"x"}'
+
+BATCH_ANSWERS = (
+    (
+        b'{"batch_id":"b","total_events":2,"successful_events":2,"failed_events":0,"processing_status":"completed",'
+        b'"results":[{"success":true,"event_id":"one","message":"Event ingested successfully","errors":null},'
+        b'{"success":true,"event_id":"two","message":"Event already exists (idempotent)","errors":null}]}'
+    ),
+    (
+        b'{"total_events":2,"successful_events":1,"failed_events":1,"results":[{"success":true,"event_id":"one"},'
+        b'{"success":false,"event_id":"two","message":"Event ingestion failed",'
+        b'"errors":["Rate limit exceeded. Limit: 100 events per 60 seconds"]}]}'
+    ),
+    (
+        b'{"total_events":2,"successful_events":0,"failed_events":2,"results":[{"success":false,"event_id":"one",'
+        b'"message":"Event validation failed","errors":["timestamp: Event timestamp cannot be more than 5 minutes in '
+        b'the future"]},{"success":false,"event_id":"two","message":"Validation error: title","errors":null}]}'
+    ),
+)
+ERROR_ANSWERS = (
+    b'{"error":"HTTP_ERROR","message":"Invalid API key","status_code":401}',
+    (
+        b'{"error":"HTTP_ERROR","message":{"message":"Event ingestion failed","errors":["Rate limit exceeded. Limit: '
+        b'100 events per 60 seconds"]},"status_code":400}'
+    ),
+    b'{"detail":[{"type":"missing","loc":["body","title"],"msg":"Field required","input":{}}]}',
+    b"<html><body>502 Bad Gateway</body></html>",
+)
+SEARCH_ANSWERS = (
+    b'{"events":[{"id":"r","external_id":"one","timestamp":"2026-01-31T08:00:00","source":"s"}],"total_count":1}',
+)
+REST_ANSWERS = (
+    (
+        b'[{"time":"2026-01-31T08:00:00.1Z","trade_id":43,"price":"100.5","size":"0.01","side":"sell"},'
+        b'{"time":"2026-01-31T08:00:00Z","trade_id":42,"price":"100.4","size":"0.02","side":"buy"}]'
+    ),
+    b'{"message":"NotFound"}',
+)
+WIRES = (
+    b"\x81\x02{}",
+    b"\x01\x01{\x80\x01}",
+    b"\x89\x02hi\x8a\x00\x88\x04\x03\xe8by",
+    b"\x82\x7e\x00\x7e" + b"x" * 126,
+    b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"\xc1\x03\xaaV*",
+)
+HANDSHAKES = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
+    b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 4\r\nRetry-After: 5\r\n\r\nslow",
+    b"HTTP/1.1 302 Found\r\nLocation: ws://other/\r\nSet-Cookie: a=b\r\n\r\n",
+)
+
+WORDS: tuple[bytes, ...] = (
+    b"null", b"true", b"false", b"NaN", b"-Infinity", b"1e400", b"-1e-400", b"1" * 20, b"9" * 400, b"0.1", b"-0",
+    b"1_0", b'"NaN"',
+    b'"1e400"', b'"\\u0000"', b'"\\ud800"', b'"\\ud83d\\ude00"', b"\xed\xa0\x80", b"\xff", b"\xe2\x80\xae",
+    b"\x1b[2J", b"\xc2\x9b", b"\\n", b"{}", b"[]", b'{"a":', b"[" * 40 + b"]" * 40, b'"' + b"x" * 130 + b'"',
+    b'"2026-01-31T08:00:00+25:00"', b'"9999-12-31T23:59:59.9Z"', b'"0001-01-01T00:00:00-23:59"', b'"type":"ticker"',
+    b'"product_id":', b'"trade_id":', b'"errors":[', b'"loc":["body",1]', b'"msg":"m"', b'"message":', b'"detail":',
+    b"Rate limit exceeded", b"Limit: 0 events per 0 seconds", b"Multiple rows were found",
+    b"Sun, 06 Nov 1994 08:49:37 GMT",
+)  # fmt: skip
+"""What a structured mutation puts in the place of something else."""
