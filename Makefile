@@ -65,7 +65,7 @@ fuzz: $(VENV)/fuzz/.done ## search for inputs that do harm, guided by coverage (
 audit-dependencies: $(VENV)/audit/.done ## known vulnerabilities of the locked packages (needs the network)
 	@for lock in base demo dev fuzz audit; do \
 		echo "locks/$$lock.txt"; \
-		$(VENV)/audit/bin/pip-audit --require-hashes --disable-pip --requirement locks/$$lock.txt || exit 1; \
+		$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement locks/$$lock.txt || exit 1; \
 	done
 
 bench: $(VENV)/.dev ## the benchmark table, and benchmarks/results.json
