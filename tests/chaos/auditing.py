@@ -15,6 +15,9 @@ from tests.chaos.kinds import KINDS, PRODUCTS
 from tests.chaos.processes import environment
 from tests.chaos.stage import Stage
 
+COMMAND_SECONDS = 3_600
+"""An audit of a million events takes minutes."""
+
 _AUDIT_FAILED = 1
 _FILE_FAULTS = frozenset({"corrupt_running", "corrupt_stopped"})
 
@@ -190,7 +193,7 @@ def command(stage: Stage, name: str, *options: str) -> tuple[int, str]:
         check=False,
         cwd=stage.folder,
         env=environment(stage.bridge_environment()),
-        timeout=120,
+        timeout=COMMAND_SECONDS,
     )
     (stage.folder / f"{name}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     return done.returncode, done.stdout

@@ -43,10 +43,13 @@ _HASTE = {
     # Known: what is learnt from a refusal is forgotten minute by minute only.
     "PULSESTREAM_API_EVENTS_PER_MINUTE": "1000000",
     "PULSESTREAM_API_CONNECT_TIMEOUT_SECONDS": "1",
-    "PULSESTREAM_API_READ_TIMEOUT_SECONDS": "2",
+    "PULSESTREAM_API_READ_TIMEOUT_SECONDS": "1",
     "PULSESTREAM_API_WAIT_AFTER_TIMEOUT_SECONDS": "2",
 }
-"""What takes a quarter of a minute by default takes seconds here, or a run would take minutes."""
+"""What takes a quarter of a minute by default takes seconds here, or a run would take minutes.
+
+No request is kept waiting for longer than the pause after a time-out, which is what a start after a crash waits for.
+"""
 
 
 class StageOptions(TypedDict, total=False):
