@@ -7,8 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+
+SHORTEST_KEY = 8
+"""Characters of a key that is looked for in what was printed; a shorter one, such as `wrong`, may be a word there."""
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 
@@ -74,6 +78,8 @@ class Command:
     """`rxbridge` in a process of its own, in an environment of its own, its output in files."""
 
     def __init__(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+        self._key = environment.get("PULSESTREAM_API_KEY", "")
+        self._folder = folder
         number = len(list(folder.glob("*.stdout")))
         self._stdout, self._stderr = folder / f"{number}.stdout", folder / f"{number}.stderr"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RXBRIDGE_", "PULSESTREAM_"))}
@@ -105,6 +111,15 @@ class Command:
         except subprocess.TimeoutExpired:
             pytest.fail(f"still running after {seconds} s; it said:\n{self.stderr}")
 
+    def require_silence(self) -> None:
+        """Fail if the key was told, or written down, or passed on where every user of the machine can read it."""
+        if len(self._key) < SHORTEST_KEY:
+            return
+        journals = [path for path in self._folder.rglob("*journal*") if path.is_file()]
+        for path in (self._stdout, self._stderr, *journals):
+            assert self._key.lower().encode() not in path.read_bytes().lower(), f"the key is in {path.name}"
+        assert self._key not in " ".join(map(str, cast("list[str]", self.process.args)))
+
 
 @pytest.fixture
 def command(tmp_path: Path) -> Iterator[Callable[..., Command]]:
@@ -120,3 +135,6 @@ def command(tmp_path: Path) -> Iterator[Callable[..., Command]]:
         if running.process.poll() is None:
             running.process.kill()
             running.process.wait()
+    # Of whatever the suite runs, nothing tells the key.
+    for ended in started:
+        ended.require_silence()
