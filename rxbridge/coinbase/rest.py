@@ -19,11 +19,11 @@ from urllib.request import getproxies, proxy_bypass
 import msgspec
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 import rxbridge
 from rxbridge.errors import ConfigError, RestFailed, RestRefused, quoted
 from rxbridge.events.cleaning import whole
+from rxbridge.http_deadlines import TimelyAdapter
 
 MOST_TRADES = 1000
 """The most trades that one request brings, whatever its `limit`."""
@@ -33,6 +33,7 @@ _LONGEST_RETRY_AFTER_SECONDS = 300.0
 
 _CHUNK_BYTES = 65_536
 _NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+_TIMEOUTS = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError)
 _FINAL = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 """What says something of the request itself. Anything else, such as 403 from a gateway, may be over later."""
 
@@ -55,6 +56,11 @@ class _Record(msgspec.Struct, gc=False):
     time: str | None = None
 
 
+class _Error(msgspec.Struct, gc=False):
+    message: str | None = None
+
+
+_ERROR = msgspec.json.Decoder(_Error)
 _PAGE = msgspec.json.Decoder(list[msgspec.Raw])
 _RECORD = msgspec.json.Decoder(_Record)
 
@@ -84,7 +90,7 @@ class RestClient:
         connect_timeout_seconds: float = 5.0,
         read_timeout_seconds: float = 10.0,
         ca_file: str | None = None,
-        max_answer_bytes: int = 4 * 2**20,
+        max_answer_bytes: int = 2**20,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.url = url.rstrip("/")
@@ -131,7 +137,8 @@ class RestClient:
                 body = self._read(response, url)
         except _NETWORK_ERRORS as error:
             self._session.close()
-            raise RestFailed(url, _words(error)) from error
+            late = f"it has not arrived within {self._timeouts[1]:g} s" if isinstance(error, _TIMEOUTS) else None
+            raise RestFailed(url, late or _words(error)) from error
         if response.status_code == HTTPStatus.OK:
             return body
         if response.status_code in _FINAL:
@@ -141,7 +148,6 @@ class RestClient:
 
     def _read(self, response: requests.Response, url: str) -> bytes:
         raw = cast("urllib3.HTTPResponse", response.raw)
-        started = time.monotonic()
         content = bytearray()
         # No decompression: none was asked for, and a small answer could unpack to a very large one.
         while chunk := raw.read1(_CHUNK_BYTES, decode_content=False):
@@ -150,14 +156,10 @@ class RestClient:
                 problem = f"it is longer than {self._max_answer_bytes} bytes"
                 self._session.close()
                 raise RestFailed(url, problem, status=response.status_code)
-            # The session's time limit starts anew with every byte that comes; this one does not.
-            if time.monotonic() - started > self._timeouts[1]:
-                self._session.close()
-                raise RestFailed(url, f"it has not arrived within {self._timeouts[1]:g} s", status=response.status_code)
         return bytes(content)
 
 
-class _Adapter(HTTPAdapter):
+class _Adapter(TimelyAdapter):
     """Brings a TLS context of our own to direct connections and to those by way of a proxy."""
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
@@ -165,11 +167,11 @@ class _Adapter(HTTPAdapter):
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **settings: Any) -> None:
-        """As `HTTPAdapter` does."""
+        """As `TimelyAdapter` does."""
         super().init_poolmanager(*args, ssl_context=self._context, **settings)
 
     def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
-        """As `HTTPAdapter` does."""
+        """As `TimelyAdapter` does."""
         return super().proxy_manager_for(proxy, ssl_context=self._context, **settings)
 
 
@@ -246,10 +248,10 @@ def _trade(raw: msgspec.Raw) -> RestTrade | None:
 def _detail(body: bytes) -> str:
     """What an answer says went wrong: `{"message": ...}` where it is Coinbase's own."""
     try:
-        message = msgspec.json.decode(body, type=dict[str, Any]).get("message")
+        message = _ERROR.decode(body).message
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = None
-    return message if isinstance(message, str) else body[:200].decode("utf-8", "backslashreplace")
+    return message if message is not None else body[:200].decode("utf-8", "backslashreplace")
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -38,6 +38,14 @@ _FUTURE = "timestamp: Event timestamp cannot be more than 5 minutes in the futur
 _AWARE = "can't compare offset-naive and offset-aware datetimes"
 _SEVERAL_ROWS = "Multiple rows were found"
 
+_LONGEST_ERROR_BYTES = 65_536
+"""An error of the framework repeats what it refuses, but no body that is larger than this is taken apart."""
+
+_BEGINNING_BYTES = 8_192
+_MOST_REASONS = 10
+_REASON_LENGTH = 1_000
+"""Characters. A database error quotes its statement, and the part that tells stands at its beginning."""
+
 _GATEWAY_TIMED_OUT = frozenset({504, 524})
 """524 is what Cloudflare says for 504."""
 _REDIRECTS = range(300, 400)
@@ -143,7 +151,7 @@ def _outcome(result: _Result, hide: Hide) -> EventOutcome:
             raise ServerFailed(200, hide(f"a success with errors: {errors[0]}"))
         return _ALREADY_STORED_OUTCOME if result.message == _ALREADY_STORED else _STORED_OUTCOME
     message = result.message or ""
-    reasons = tuple(map(hide, errors or [message]))
+    reasons = _reasons(errors or [message], hide)
     if message.startswith(_REFUSED_BY_SCHEMA):
         return EventOutcome("refused", reasons)
     if message == _REFUSED_BY_SERVICE and errors:
@@ -190,13 +198,15 @@ def decode(decoder: msgspec.json.Decoder[Decoded], answer: HttpAnswer, hide: Hid
     try:
         return decoder.decode(answer.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        beginning = hide(answer.body[:400].decode("utf-8", "backslashreplace"))
+        beginning = hide(_beginning(answer.body))
         problem = hide(str(error))
     raise ServerFailed(answer.status, f"an answer out of shape ({problem}): {beginning}")
 
 
 def _texts(body: bytes) -> list[str]:
     """The error texts of a body, in whichever of PulseStream's three shapes; else its beginning."""
+    if len(body) > _LONGEST_ERROR_BYTES:
+        return [_beginning(body)]
     try:
         content: Any = msgspec.json.decode(body)
         for names in (("message", "detail", "error"), ("errors",)):
@@ -206,7 +216,24 @@ def _texts(body: bytes) -> list[str]:
         parts = cast("list[Any]", content) if isinstance(content, list) else [content]
         return [_text(part) for part in parts] or ["no reason given"]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return [body[:400].decode("utf-8", "backslashreplace") or "no reason given"]
+        return [_beginning(body) or "no reason given"]
+
+
+def _beginning(body: bytes) -> str:
+    """More than is shown in the end: the key is taken out of it first, and would not be known if it were cut."""
+    return body[:_BEGINNING_BYTES].decode("utf-8", "backslashreplace")
+
+
+def _reasons(errors: Sequence[str], hide: Hide) -> tuple[str, ...]:
+    """Why an event is not stored, as it is kept with it; a server that says very much is cut short."""
+    told = [_shortened(hide(error)) for error in errors[:_MOST_REASONS]]
+    if len(errors) > _MOST_REASONS:
+        told.append(f"and {len(errors) - _MOST_REASONS:,} more reasons")
+    return tuple(told)
+
+
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= _REASON_LENGTH else f"{reason[:_REASON_LENGTH]}…"
 
 
 def _text(part: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
@@ -11,6 +13,13 @@ from reactivex.abc import ObserverBase
 
 from rxbridge.events import EncodedEvent
 from rxbridge.telemetry.statistics import DeliveryStatistics
+
+_UNSEEN = re.compile(r"[^\x20-\x7e]")
+
+
+def _escape(found: re.Match[str]) -> str:
+    """What a terminal might obey, as JSON writes it: outside of ASCII there is only text in what is printed."""
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 class DryRunSink(ObserverBase[Sequence[EncodedEvent]]):
@@ -46,7 +55,7 @@ class DryRunSink(ObserverBase[Sequence[EncodedEvent]]):
         bodies = [event.body.replace(b"\n", b" ").replace(b"\r", b" ") for event in value]
         line = b'{"events":[' + b",".join(bodies) + b"]}\n"
         try:
-            self._stream.write(line.decode())
+            self._stream.write(_UNSEEN.sub(_escape, line[:-1].decode()) + "\n")
             self._stream.flush()
             self._settled(value)
         except BrokenPipeError:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import http.client
-import json
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
-from urllib.parse import quote
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 import rxbridge
 from rxbridge.errors import ConfigError, CutOff, DeliveryError, ReadTimedOut, ServerFailed, Unreachable, quoted
+from rxbridge.http_deadlines import TimelyAdapter
 from rxbridge.pulsestream.answers import HttpAnswer
+from rxbridge.telemetry.redaction import HIDDEN, Redactor
 
 _LONGEST_IDLE_SECONDS = 4.0
 """PulseStream closes a connection after 5 s without a request; one that old may die under the next request."""
@@ -27,7 +26,6 @@ _LATEST_STALE_SECONDS = 1.0
 """A kept connection that is dead says so at once. A later reset has cut off a request that was being worked on."""
 
 _CHUNK_BYTES = 65_536
-_HIDDEN = "(hidden)"
 
 _NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 _TIMEOUTS = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError)
@@ -80,7 +78,7 @@ class Transport:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         _check_key(key)
-        self._forms = _written_forms(key)
+        self._redact = Redactor([key])
         self._session = _session(key, ca_file)
         self._connect_timeout_seconds = connect_timeout_seconds
         self._read_timeout_seconds = read_timeout_seconds
@@ -98,9 +96,7 @@ class Transport:
 
     def hide(self, text: str) -> str:
         """The text without the key, in whichever way it may be written there."""
-        for form in self._forms:
-            text = text.replace(form, _HIDDEN)
-        return text
+        return self._redact(text)
 
     def exchange(
         self,
@@ -207,7 +203,7 @@ class _Secret(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return repr(_HIDDEN)
+        return repr(HIDDEN)
 
 
 class _Session(requests.Session):
@@ -225,7 +221,7 @@ def _session(key: str, ca_file: str | Path | None) -> requests.Session:
         if not Path(ca_file).is_file():
             raise ConfigError("pulsestream.ca_file", f"there is no file {quoted(str(ca_file))}")
         session.verify = str(ca_file)
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+    adapter = TimelyAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     session.headers.clear()
@@ -251,14 +247,6 @@ def _check_key(key: str) -> None:
         key.encode("latin-1")
     except UnicodeEncodeError:
         raise ConfigError(setting, "holds characters that no HTTP header can carry", hint) from None
-
-
-def _written_forms(key: str) -> tuple[str, ...]:
-    """The ways in which an answer may hold the key: as it is, in JSON, in an address, in the wrong encoding."""
-    in_json = {json.dumps(key, ensure_ascii=ensure_ascii)[1:-1] for ensure_ascii in (True, False)}
-    in_other_encodings = {key.encode("latin-1").decode("utf-8", "backslashreplace"), key.encode().decode("latin-1")}
-    forms = {key, quote(key, safe=""), quote(key)} | in_json | in_other_encodings
-    return tuple(sorted(forms, key=len, reverse=True))
 
 
 def _root(error: BaseException) -> BaseException:
