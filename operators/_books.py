@@ -266,8 +266,6 @@ class Books(SerialEmission[M, Notice[M]]):
         if silence is None:
             return
         with self._lock:
-            if not self._accepting:
-                return
             now = self._told.listening()
             while self._touched:
                 product, touched = next(iter(self._touched.items()))

@@ -140,7 +140,9 @@ def test_a_first_snapshot_that_does_not_come_is_told_of(clock: TestScheduler, fi
 
 
 def test_a_reset_begins_the_wait_anew_and_shows_a_stale_book_fresh(clock: TestScheduler) -> None:
-    log = log_of(clock, said(10, snapshot()), said(70, BookReset()), said(100, BookReset()), until=160, stale_after=50)
+    resets = [said(time, BookReset()) for time in (70, 100, 170)]
+
+    log = log_of(clock, said(10, snapshot()), *resets, until=219, stale_after=50)
 
     assert log.entries == [
         (10, "A 9/11"),
@@ -149,6 +151,7 @@ def test_a_reset_begins_the_wait_anew_and_shows_a_stale_book_fresh(clock: TestSc
         (70, "A -/- reset"),
         (150, "(A stale)"),
         (150, "A -/- reset stale"),
+        (170, "A -/- reset"),
     ]
 
 

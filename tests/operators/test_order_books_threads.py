@@ -65,6 +65,7 @@ def test_both_threads_emit_and_tell_one_at_a_time(event_loop: EventLoopScheduler
             source.on_next(snapshot(bid=str(size % 9)))
             for _ in range(size % 50):
                 sleep(0)
+        source.on_completed()
 
     join(*start(produce))
 
@@ -72,15 +73,16 @@ def test_both_threads_emit_and_tell_one_at_a_time(event_loop: EventLoopScheduler
 
 
 def test_sources_on_threads_of_their_own_keep_their_products_in_order(event_loop: EventLoopScheduler) -> None:
-    sources, got = Subject[Message](), Subscriber[View]()
-    sources.pipe(order_books(emit="every", stale_after=60, scheduler=event_loop)).subscribe(got)
+    source, got = Subject[Message](), Subscriber[View]()
+    source.pipe(order_books(emit="every", stale_after=60, scheduler=event_loop)).subscribe(got)
 
     def produce(product: str) -> None:
-        sources.on_next(snapshot(product))
+        source.on_next(snapshot(product))
         for size in range(1, 500):
-            sources.on_next(bid("8", str(size), product))
+            source.on_next(bid("8", str(size), product))
 
     join(*start(*[partial(produce, product) for product in "ABCD"]))
+    source.on_completed()
 
     for product in "ABCD":
         own = [view.message for view in got.items if view.product == product]
