@@ -121,7 +121,9 @@ def _load_section(
     try:
         return section(**values)
     except ValidationError as error:
-        raise _explained(section, error, origins) from None
+        problem = _explained(section, error, origins)
+    # Raised out here, it carries no context: that one holds the value, which may be the key.
+    raise problem
 
 
 def _from_environment(section: type[Section], environment: Mapping[str, str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NoReturn, SupportsIndex
 
 from pydantic import AwareDatetime, ByteSize, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -177,6 +177,10 @@ class PulseStreamSettings(Section):
         if self.key is not None and self.key_file is not None:
             raise ValueError("key and key_file are both set; set one of them")
         return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Not to be pickled: what is printed hides the key, and a pickle would hold it."""
+        raise TypeError("the settings hold a key, and are not to be pickled")
 
     def secret(self) -> str:
         """The key itself, from wherever it is.

@@ -71,7 +71,7 @@ def parse_address(url: str) -> Address:
 
 def _refuse_credentials(parts: SplitResult) -> None:
     """Addresses end up in logs, process lists and proxies: nothing secret may be in one."""
-    if "@" in parts.netloc:
+    if "@" in parts.netloc + parts.path:  # a slash in a password makes it a path
         raise ConfigError(_SETTING, "holds a user name or a password", "the API key is a setting of its own")
     if parts.query or parts.fragment:
         raise ConfigError(_SETTING, "has a query or a fragment", "the API key is a setting of its own")
