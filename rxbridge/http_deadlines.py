@@ -12,9 +12,25 @@ from http.client import HTTPResponse
 from time import monotonic
 from typing import Any
 
+from requests import Response, Session
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+
+
+class DirectSession(Session):
+    """A session that does not even look into redirects, and takes nothing from the environment.
+
+    Where it is told not to follow one, `requests` all the same reads the whole of its body, unpacked, into memory.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+
+    def get_redirect_target(self, resp: Response) -> None:
+        """None, whatever the answer says."""
+        del resp
 
 
 class TimelyAdapter(HTTPAdapter):

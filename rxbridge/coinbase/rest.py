@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Annotated, Any, cast
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -23,7 +23,7 @@ import urllib3
 import rxbridge
 from rxbridge.errors import ConfigError, RestFailed, RestRefused, quoted
 from rxbridge.events.cleaning import whole
-from rxbridge.http_deadlines import TimelyAdapter
+from rxbridge.http_deadlines import DirectSession, TimelyAdapter
 
 MOST_TRADES = 1000
 """The most trades that one request brings, whatever its `limit`."""
@@ -61,7 +61,7 @@ class _Error(msgspec.Struct, gc=False):
 
 
 _ERROR = msgspec.json.Decoder(_Error)
-_PAGE = msgspec.json.Decoder(list[msgspec.Raw])
+_PAGE = msgspec.json.Decoder(Annotated[list[msgspec.Raw], msgspec.Meta(max_length=4 * MOST_TRADES)])
 _RECORD = msgspec.json.Decoder(_Record)
 
 
@@ -176,8 +176,7 @@ class _Adapter(TimelyAdapter):
 
 
 def _session(context: ssl.SSLContext | None) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
+    session = DirectSession()
     for scheme in ("http://", "https://"):
         session.mount(scheme, _Adapter(context))
     session.headers.clear()

@@ -15,7 +15,7 @@ import urllib3
 
 import rxbridge
 from rxbridge.errors import ConfigError, CutOff, DeliveryError, ReadTimedOut, ServerFailed, Unreachable, quoted
-from rxbridge.http_deadlines import TimelyAdapter
+from rxbridge.http_deadlines import DirectSession, TimelyAdapter
 from rxbridge.pulsestream.answers import HttpAnswer
 from rxbridge.telemetry.redaction import HIDDEN, Redactor
 
@@ -206,17 +206,8 @@ class _Secret(str):
         return repr(HIDDEN)
 
 
-class _Session(requests.Session):
-    """A session that does not even look into redirects."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """None, whatever the answer says."""
-        del resp
-
-
 def _session(key: str, ca_file: str | Path | None) -> requests.Session:
-    session = _Session()
-    session.trust_env = False
+    session = DirectSession()
     if ca_file is not None:
         if not Path(ca_file).is_file():
             raise ConfigError("pulsestream.ca_file", f"there is no file {quoted(str(ca_file))}")

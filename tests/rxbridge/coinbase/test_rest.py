@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import tracemalloc
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
@@ -211,6 +212,32 @@ def test_a_redirect_is_not_followed(raw_server: RawServers) -> None:
 
     assert error.status == 302
     assert elsewhere.accepted == 0
+
+
+def test_the_body_of_a_redirect_has_a_longest_length_too(raw_server: RawServers) -> None:
+    """Of a redirect that is not followed, the library would read it all, and unpack it, before anybody looks."""
+    location, packed = "Location: http://127.0.0.1/", "Content-Encoding: gzip"
+    answer = answered("302 Found", b"x" * 5001, location, packed)
+
+    assert "longer than 5000 bytes" in str(failure(raw_server, answer, max_answer_bytes=5000))
+
+
+def test_more_records_than_any_page_has(raw_server: RawServers) -> None:
+    error = failure(raw_server, answered("200 OK", b"[" + b"1," * 4000 + b"1]"))
+
+    assert "no list of trades" in str(error)
+    assert len(str(error)) < 600
+
+
+def test_a_refusal_that_is_a_flood(raw_server: RawServers) -> None:
+    """What is of no interest in it is passed over, not taken apart."""
+    told = b'{"x":[' + b"[]," * 200_000 + b'[]],"message":"slow down"}'
+    tracemalloc.start()
+    assert "slow down" in str(failure(raw_server, answered("503 Unavailable", told)))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert most < 10 * len(told)
 
 
 def test_an_answer_that_is_too_long(raw_server: RawServers) -> None:
