@@ -43,7 +43,7 @@ _LONGEST_ERROR_BYTES = 65_536
 
 _BEGINNING_BYTES = 8_192
 _MOST_REASONS = 10
-_REASON_LENGTH = 1_000
+_LONGEST_REASON = 500
 """Characters. A database error quotes its statement, and the part that tells stands at its beginning."""
 
 _GATEWAY_TIMED_OUT = frozenset({504, 524})
@@ -131,7 +131,8 @@ def read_batch(answer: HttpAnswer, events: Sequence[EncodedEvent], hide: Hide = 
     outcomes: list[EventOutcome] = []
     for event, result in zip(events, body.results, strict=True):
         if result.event_id != event.event_id:
-            raise ServerFailed(200, f"it answered for event {hide(result.event_id)}, asked was {event.event_id}")
+            other = _shortened(result.event_id, hide)
+            raise ServerFailed(200, f"it answered for event {other}, asked was {event.event_id}")
         outcomes.append(_outcome(result, hide))
     date = answer.headers.get("Date")
     limit = told_limit(outcome.reasons[0] for outcome in outcomes if outcome.fate == "throttled")
@@ -148,7 +149,7 @@ def _outcome(result: _Result, hide: Hide) -> EventOutcome:
     if result.success:
         # The flag decides, not the message, which another version may word differently.
         if errors:
-            raise ServerFailed(200, hide(f"a success with errors: {errors[0]}"))
+            raise ServerFailed(200, f"a success with errors: {_shortened(errors[0], hide)}")
         return _ALREADY_STORED_OUTCOME if result.message == _ALREADY_STORED else _STORED_OUTCOME
     message = result.message or ""
     reasons = _reasons(errors or [message], hide)
@@ -226,14 +227,16 @@ def _beginning(body: bytes) -> str:
 
 def _reasons(errors: Sequence[str], hide: Hide) -> tuple[str, ...]:
     """Why an event is not stored, as it is kept with it; a server that says very much is cut short."""
-    told = [_shortened(hide(error)) for error in errors[:_MOST_REASONS]]
+    told = [_shortened(error, hide) for error in errors[:_MOST_REASONS]]
     if len(errors) > _MOST_REASONS:
         told.append(f"and {len(errors) - _MOST_REASONS:,} more reasons")
     return tuple(told)
 
 
-def _shortened(reason: str) -> str:
-    return reason if len(reason) <= _REASON_LENGTH else f"{reason[:_REASON_LENGTH]}…"
+def _shortened(text: str, hide: Hide) -> str:
+    """A text without the key, cut after it was taken out: of one that lies across the cut, a part would be left."""
+    text = hide(text[:_LONGEST_ERROR_BYTES])
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
 
 
 def _text(part: Any) -> str:

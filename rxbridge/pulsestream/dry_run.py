@@ -14,6 +14,9 @@ from reactivex.abc import ObserverBase
 from rxbridge.events import EncodedEvent
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
+_ONE_LINE = bytes.maketrans(b"\r\n\t", b"   ")
+"""A body may hold a frame byte for byte; in JSON these are blanks between two of its parts."""
+
 _UNSEEN = re.compile(r"[^\x20-\x7e]")
 
 
@@ -51,11 +54,10 @@ class DryRunSink(ObserverBase[Sequence[EncodedEvent]]):
         """Print a batch."""
         if self._abandoned or not value:
             return
-        # A body may hold a frame byte for byte; a line end in JSON is a blank between two of its parts.
-        bodies = [event.body.replace(b"\n", b" ").replace(b"\r", b" ") for event in value]
-        line = b'{"events":[' + b",".join(bodies) + b"]}\n"
+        bodies = [event.body.translate(_ONE_LINE) for event in value]
+        line = (b'{"events":[' + b",".join(bodies) + b"]}").decode()
         try:
-            self._stream.write(_UNSEEN.sub(_escape, line[:-1].decode()) + "\n")
+            self._stream.write(_UNSEEN.sub(_escape, line) + "\n")
             self._stream.flush()
             self._settled(value)
         except BrokenPipeError:

@@ -1,6 +1,7 @@
 """Every text of these tests is one that the real server sends."""
 
 import json
+import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from requests.structures import CaseInsensitiveDict
 from rxbridge.errors import DeliveryError, ReadTimedOut, ServerFailed, Throttled, Unauthorized
 from rxbridge.events import EncodedEvent
 from rxbridge.pulsestream.answers import BatchAnswer, HttpAnswer, failure, read_batch
+from rxbridge.telemetry.redaction import Redactor
 
 NOON = 1_714_564_800.0
 STORED = "Event ingested successfully"
@@ -273,6 +275,44 @@ def test_the_key_is_taken_out_of_everything(make_events: Callable[..., list[Enco
         assert "SECRET" not in repr(caught.value)
     kept = read_batch(http_answer(200, batch(result(1, INVALID, "SECRET: bad"))), make_events(1), hide)
     assert kept.outcomes[0].reasons == ("(hidden): bad",)
+
+
+@pytest.mark.parametrize("before", range(150, 230))
+def test_a_key_across_a_cut_is_hidden_as_a_whole(make_events: Callable[..., list[EncodedEvent]], before: int) -> None:
+    """Keys before the cut make the text shorter when they are hidden, and move what lies across it into view."""
+    key = "Vq7-secret_3fGh9kLmN2pQrS5tUvWx8yZaBcDeFgHj"
+    hide = Redactor([key])
+    text = f"<{'x' * before}{' '.join([key] * 9)}{key}"
+    told: list[DeliveryError] = [failure(http_answer(500, text.encode()), hide)]
+    for answer in (text.encode(), batch(result(1, FAILED, text)), batch(result(1, STORED, text))):
+        with pytest.raises(ServerFailed) as caught:
+            read_batch(http_answer(200, answer), make_events(1), hide)
+        told.append(caught.value)
+    (kept,) = read_batch(http_answer(200, batch(result(1, INVALID, text * 3))), make_events(1), hide).outcomes
+
+    for shown in (*map(repr, told), *map(str, told), *kept.reasons):
+        assert key[:5] not in shown
+
+
+def test_reasons_are_few_and_short(make_events: Callable[..., list[EncodedEvent]]) -> None:
+    """They are kept with the event, and told in one line."""
+    flood = batch(result(1, INVALID, *["x" * 501, *["y" * 500] * 8], *["z"] * 20_000))
+    (outcome,) = read_batch(http_answer(200, flood), make_events(1)).outcomes
+
+    assert outcome.fate == "refused"
+    assert outcome.reasons == ("x" * 500 + "…", *["y" * 500] * 8, "z", "and 19,999 more reasons")
+
+
+@pytest.mark.parametrize("body", [b'{"message":[' + b"[]," * 400_000 + b"[]]}", b"[" * 2_000_000])
+def test_an_error_that_is_a_flood_is_not_taken_apart(body: bytes) -> None:
+    tracemalloc.start()
+    told = failure(http_answer(500, body))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert isinstance(told, ServerFailed)
+    assert told.detail.startswith(body[:100].decode())
+    assert most < len(body)
 
 
 TEXTS = st.sampled_from(

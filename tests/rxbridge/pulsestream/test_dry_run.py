@@ -29,11 +29,25 @@ def test_each_batch_is_a_line_and_then_acknowledged(make_events: MakeEvents) -> 
 def test_a_body_with_line_ends_is_one_line_all_the_same(make_events: MakeEvents) -> None:
     stream = io.StringIO()
     (event,) = make_events(1)
-    pretty = msgspec.structs.replace(event, body=b'{\r\n "a":\n "\\n\xe2\x82\xac"}')
+    pretty = msgspec.structs.replace(event, body=b'{\r\n\t"a":\n "\\n\xe2\x82\xac"}')
     DryRunSink(stream, lambda _: None).on_next([pretty])
 
     (line,) = stream.getvalue().splitlines()
     assert json.loads(line) == {"events": [{"a": "\n€"}]}
+
+
+def test_a_frame_moves_no_terminal(make_events: MakeEvents) -> None:
+    """Control characters beyond ASCII, and those that turn the direction of writing, are escaped; the JSON is equal."""
+    stream = io.StringIO()
+    (event,) = make_events(1)
+    text = "\x7f\x85\x9b31m\u2028\u202e\u2066\ufeff\U000e0041 \u20ac\u00dc\U0001f600"
+    hostile = msgspec.structs.replace(event, body=json.dumps({text: text}, ensure_ascii=False).encode())
+    DryRunSink(stream, lambda _: None).on_next([hostile])
+
+    (line,) = stream.getvalue().split("\n")[:-1]
+    assert line.isprintable()
+    assert "\u20ac\u00dc\U0001f600" in line
+    assert json.loads(line) == {"events": [{text: text}]}
 
 
 def test_when_nobody_reads_on_nothing_is_acknowledged(make_events: MakeEvents, log: list[str]) -> None:
