@@ -172,13 +172,18 @@ class CutOff(Unreachable):
 
 
 class Throttled(DeliveryError):
-    """The tenant's rate limit is used up until `resume_at` (Unix time in seconds)."""
+    """The tenant's rate limit is used up until `resume_at` (Unix time in seconds).
+
+    `named` says whether the server named that time, in a `Retry-After`; PulseStream itself never does, so it was then
+    somebody on the way, whose limit is another one.
+    """
 
     retryable = True
 
-    def __init__(self, resume_at: float, detail: str) -> None:
+    def __init__(self, resume_at: float, detail: str, *, named: bool = False) -> None:
         self.resume_at = resume_at
         self.detail = detail
+        self.named = named
         super().__init__(f"rate limit reached: {quoted(detail)}")
 
 

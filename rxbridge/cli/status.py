@@ -71,7 +71,7 @@ def summary(statistics: Statistics) -> str:
         "gaps": statistics.market_gaps,
     }
     parts += [f"{count:,} {name}" for name, count in counts.items() if count]
-    if statistics.backfill.missing:
+    if statistics.backfill.total:
         done, total = statistics.backfill.done, statistics.backfill.total
         parts.append(f"backfill {_bar(done, total)} {done:,}/{total:,}")
     if statistics.overloaded:

@@ -16,7 +16,15 @@ import msgspec
 
 from rxbridge.errors import DeliveryError, ReadTimedOut, ServerFailed, Throttled, Unauthorized, quoted
 from rxbridge.events import EncodedEvent
-from rxbridge.pulsestream.limits import RATE_LIMIT, WINDOW_SECONDS, Limit, resume_at, server_time, told_limit
+from rxbridge.pulsestream.limits import (
+    RATE_LIMIT,
+    WINDOW_SECONDS,
+    Limit,
+    names_a_time,
+    resume_at,
+    server_time,
+    told_limit,
+)
 
 Decoded = TypeVar("Decoded")
 
@@ -183,7 +191,8 @@ def failure(answer: HttpAnswer, hide: Hide = str) -> DeliveryError:
     if answer.status == HTTPStatus.UNAUTHORIZED:
         return Unauthorized(detail)
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Throttled(resume_at(answer.headers.get("Retry-After"), date, now), detail)
+        retry_after = answer.headers.get("Retry-After")
+        return Throttled(resume_at(retry_after, date, now), detail, named=names_a_time(retry_after))
     if answer.status == HTTPStatus.BAD_REQUEST and any(text.startswith(RATE_LIMIT) for text in texts):
         limit = told_limit(texts)
         return Throttled(resume_at(None, date, now, limit.seconds if limit else WINDOW_SECONDS), detail)

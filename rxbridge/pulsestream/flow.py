@@ -87,7 +87,9 @@ class Flow:
     def throttled(self, error: Throttled) -> float:
         """Learn from a request of which nothing was taken; how long to pause now."""
         seconds = self._until(error.resume_at)
-        self._pace.refused(self._monotonic(), resume_seconds=seconds, limit=told_limit([error.detail]))
+        if not error.named:
+            # Who names a time has a limit of another kind: nothing follows from it for PulseStream's windows.
+            self._pace.refused(self._monotonic(), resume_seconds=seconds, limit=told_limit([error.detail]))
         return self._spread(seconds)
 
     def failed(self, error: Exception, events: int) -> None:

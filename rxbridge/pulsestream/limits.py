@@ -70,6 +70,12 @@ def resume_at(retry_after: str | None, date: str | None, now: float, window_seco
     return now + min(max(pause, 0.0), LONGEST_PAUSE_SECONDS)
 
 
+def names_a_time(retry_after: str | None) -> bool:
+    """Whether a `Retry-After` says when to come again."""
+    value = (retry_after or "").strip()
+    return (value.isascii() and value.isdecimal()) or _http_date(value) is not None
+
+
 def _http_date(value: str | None) -> float | None:
     if not value:
         return None
