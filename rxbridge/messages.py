@@ -143,7 +143,8 @@ class GapNotice(MessageBase, frozen=True, gc=False, tag="rxbridge_gap"):
         channel: The channel that lost them.
         first: The first missing trade id; for quotes, when the last frame before was received, in nanoseconds since
             the Unix epoch.
-        last: The last missing trade id; for quotes, when the first frame after was received, likewise.
+        last: The last missing trade id; for quotes, when Coinbase acknowledged the subscription anew, or sent
+            something of these products, likewise.
         reason: Why, in words.
     """
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from rxbridge.backfill.state import State, at_rest, awake
 from rxbridge.backfill.tracker import Tracker
 from rxbridge.coinbase.exchange import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events.cleaning import whole
-from rxbridge.messages import OWN_CONNECTION, Frame, Heartbeat, Match, Message, Ticker, Unknown
+from rxbridge.messages import OWN_CONNECTION, Frame, Heartbeat, Match, Message, Subscriptions, Ticker, Unknown
 
 _TYPES: dict[str, tuple[str, ...]] = {
     "ticker": ("ticker",),
@@ -25,9 +27,14 @@ _BOOKS = (b'{"type":"l2update"', b'{"type":"snapshot"')
 
 
 class Silence(NamedTuple):
-    """A channel brought nothing from `first` to `last`, in nanoseconds since the epoch, because of a disconnect."""
+    """A channel brought nothing of some products from `first` to `last`, because of a disconnect.
+
+    A product's silence ends when Coinbase acknowledges its subscription, or sends something of it, whichever comes
+    first: one that is refused after a disconnect has a silence of its own. Times are nanoseconds since the Unix epoch.
+    """
 
     channel: str
+    products: tuple[str, ...]
     first: int
     last: int
 
@@ -39,6 +46,7 @@ class Follower:
         state: Where to go on.
         products: Whose trades to follow; none, if the feed is not subscribed to them.
         channels: Channels whose data are lost while there is no connection.
+        quoted: The products of those channels.
         grace_seconds: How long a trade may be late before it counts as missing.
 
     Attributes:
@@ -46,17 +54,26 @@ class Follower:
         trackers: By product.
     """
 
-    def __init__(self, state: State, *, products: Sequence[str], channels: Sequence[str], grace_seconds: float) -> None:
+    def __init__(
+        self,
+        state: State,
+        *,
+        products: Sequence[str],
+        channels: Sequence[str],
+        quoted: Sequence[str],
+        grace_seconds: float,
+    ) -> None:
         self.offset = state.offset
         self.trackers = awake(state.products)
         for product in products:
             self.trackers.setdefault(product, Tracker())
         self._silences: list[Silence] = []
         self._channels = channels
+        self._quoted = quoted
         self._grace_seconds = grace_seconds
         self._connection = state.connection
         self._last_at = state.last_at
-        self._quiet = dict(state.quiet)
+        self._silent = {channel: dict(products) for channel, products in state.silent.items()}
         self._quoted_to = state.quoted_to
 
     def begin_again(self, trackers: Mapping[str, Tracker], *, offsets_begin_again: bool) -> None:
@@ -73,7 +90,7 @@ class Follower:
             products=at_rest(self.trackers),
             connection=self._connection,
             last_at=self._last_at,
-            quiet=dict(self._quiet),
+            silent={channel: dict(products) for channel, products in self._silent.items()},
             quoted_to=self._quoted_to,
         )
 
@@ -102,13 +119,13 @@ class Follower:
             message = self._message(frame)
             if message is not None:
                 self._follow_trade(message, due_at)
-                if is_new and self._quiet:
+                if is_new and self._silent:
                     self._hear(message)
             self.offset = frame.offset
             self._quoted_to = max(self._quoted_to, frame.offset)
 
     def _message(self, frame: Frame) -> Message | None:
-        if not self._quiet and frame.data.startswith(_BOOKS):
+        if not self._silent and frame.data.startswith(_BOOKS):
             return None
         try:
             (message,) = decode(frame)
@@ -137,22 +154,71 @@ class Follower:
         if frame.connection != self._connection:
             if self._connection:
                 for channel in self._channels:
-                    # One that was silent before already has been so for longer.
-                    self._quiet.setdefault(channel, self._last_at)
+                    self._take_ended(channel)
+                    silent = self._silent.setdefault(channel, {})
+                    for product in self._quoted:
+                        # One that was silent before already has been so for longer.
+                        silent.setdefault(product, (self._last_at, 0))
             self._connection = frame.connection
         self._last_at = frame.received_at
 
     def _hear(self, message: Message) -> None:
-        """End the silence of the channels that this message came by."""
+        """End the silences that this message shows to be over."""
         frame = message.frame
         if frame.connection != self._connection or frame.connection == OWN_CONNECTION:
             return
+        if isinstance(message, Subscriptions):
+            for channel in message.channels:
+                self._end(channel.name, channel.product_ids, frame.received_at)
+                self._take_ended(channel.name)
+            return
         name = message.type if isinstance(message, Unknown) else _NAMES.get(type(message), "")
-        for channel in list(self._quiet):
-            if name in _TYPES.get(channel, (channel,)):
-                first = self._quiet.pop(channel)
-                # A clock that was set back meanwhile does not make a silence end before it has begun.
-                self._silences.append(Silence(channel, first, max(first, frame.received_at)))
+        for channel in [other for other in self._silent if name in _TYPES.get(other, (other,))]:
+            self._end(channel, [_product(message)], frame.received_at)
+            if all(last for _, last in self._silent[channel].values()):
+                self._take_ended(channel)
+
+    def _end(self, channel: str, products: Iterable[str], now: int) -> None:
+        silent = self._silent.get(channel, {})
+        for product in silent.keys() & set(products):
+            first, last = silent[product]
+            # A clock that was set back meanwhile does not make a silence end before it has begun.
+            silent[product] = (first, last or max(first, now))
+
+    def _take_ended(self, channel: str) -> None:
+        """One silence for all the products that it has ended for, which may do so microseconds apart."""
+        silent = self._silent.get(channel, {})
+        together: dict[int, list[str]] = {}
+        for product in sorted(silent):
+            first, last = silent[product]
+            if last:
+                together.setdefault(first, []).append(product)
+        for first, ended in sorted(together.items()):
+            last = max([silent.pop(product)[1] for product in ended])
+            self._silences.append(Silence(channel, tuple(ended), first, last))
+        if not silent:
+            self._silent.pop(channel, None)
+
+
+class _About(msgspec.Struct, frozen=True, gc=False):
+    """All that is read of a message that is not understood."""
+
+    product_id: object = None
+
+
+_ABOUT_DECODER = msgspec.json.Decoder(_About)
+
+
+def _product(message: Message) -> str:
+    """Whom a message is about; empty if it does not say."""
+    if isinstance(message, (Ticker, Heartbeat)):
+        return message.product_id or ""
+    try:
+        product = _ABOUT_DECODER.decode(message.frame.data).product_id
+    except msgspec.DecodeError:
+        # The standard library takes what this decoder does not, such as NaN.
+        return ""
+    return product if isinstance(product, str) else ""
 
 
 _NAMES: dict[type[Message], str] = {Ticker: "ticker", Heartbeat: "heartbeat"}

@@ -28,8 +28,8 @@ class State(msgspec.Struct):
         products: What is there and what is missing, by product.
         connection: The connection of the newest frame that came by one; 0 before the first.
         last_at: When that frame was received: nanoseconds since the Unix epoch.
-        quiet: Channels that a disconnect has interrupted and that have not been heard of since, with the time at which
-            the last frame before that was received.
+        silent: By channel, the products that a disconnect has interrupted and that are not subscribed to again, with
+            the time at which the last frame before that was received, and the first after; 0 before there is one.
         quoted_to: The offset up to which disconnects are on record.
         damage: Stands for the damage to the journal that was dealt with.
         since: Nanoseconds since the Unix epoch: the products in `reaching` are still to be followed from then on.
@@ -41,7 +41,7 @@ class State(msgspec.Struct):
     products: dict[str, ProductState] = {}
     connection: int = 0
     last_at: int = 0
-    quiet: dict[str, int] = {}
+    silent: dict[str, dict[str, tuple[int, int]]] = {}
     quoted_to: int = 0
     damage: str = ""
     since: int = 0

@@ -105,6 +105,7 @@ class Worker:
             state,
             products=plan.products,
             channels=plan.unreplayable_channels,
+            quoted=plan.quoted_products,
             grace_seconds=plan.grace_seconds,
         )
         self._check_damage()
@@ -154,9 +155,7 @@ class Worker:
             reason = (
                 f"the connection was lost; Coinbase does not say afterwards what the channel brought in {seconds:.1f} s"
             )
-            self._ledger.record_missing_quotes(
-                silence.channel, self._plan.quoted_products, silence.first, silence.last, reason
-            )
+            self._ledger.record_missing_quotes(silence.channel, silence.products, silence.first, silence.last, reason)
         caught_up = len(frames) < _READ_FRAMES and sum([len(frame.data) for frame in frames]) < _READ_BYTES
         self._unread = self._unread and not caught_up
         return caught_up

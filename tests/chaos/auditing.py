@@ -114,10 +114,10 @@ def _unheard(stage: Stage) -> int:
 
 
 def _check_disconnects(books: Books, findings: Findings) -> None:
-    """Between two connections quotes are lost: there must be a gap from the one to the other.
+    """Between two connections quotes are lost: there must be a gap from the one to the other, or beyond them.
 
     Its ends are a frame of the one and a frame of the other; where the clock has been set back in between, only one of
-    them can be.
+    them can be. A product that is refused for a while has a gap over all the connections meanwhile.
     """
     connections = books.ticker_lines()
     for product in PRODUCTS:
@@ -126,10 +126,12 @@ def _check_disconnects(books: Books, findings: Findings) -> None:
             for gap in books.market_gaps
             if gap.kind == "quotes" and gap.channel == "ticker" and product in gap.products
         ]
-        silent = sum(
-            not any(gap.first in earlier or gap.last in later for gap in gaps)
-            for earlier, later in pairwise(connections)
-        )
+        silent = 0
+        for index, (before, after) in enumerate(pairwise(connections), 1):
+            earlier, later = set[int]().union(*connections[:index]), set[int]().union(*connections[index:])
+            silent += not any(
+                gap.first in before or gap.last in after or (gap.first in earlier and gap.last in later) for gap in gaps
+            )
         # A damaged journal may have lost the very frames with which a gap begins and ends.
         if silent and not (books.gaps and len(gaps) >= len(connections) - 1):
             findings.silent.append(
