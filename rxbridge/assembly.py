@@ -17,6 +17,7 @@ from rxbridge.confirmation import CONSUMER as CONFIRMATION
 from rxbridge.confirmation import Confirmation
 from rxbridge.delivery import CONSUMER as DELIVERY
 from rxbridge.delivery import Delivery, Progress, Sink, refused
+from rxbridge.errors import FramesLost, JournalError
 from rxbridge.feed import Feed
 from rxbridge.journal import Journal
 from rxbridge.journal.memory import MemoryJournal
@@ -64,8 +65,16 @@ def journal(settings: Settings) -> Journal:
         keep_seconds=options.keep_seconds,
         synchronous=options.synchronous,
         count_events=lambda frame: count_events(frame, channels),
-        problem=lambda error: logger.error("[JOURNAL] {}", error),
+        problem=_tell_problem,
     )
+
+
+def _tell_problem(error: JournalError) -> None:
+    if isinstance(error, FramesLost):
+        # On a line of its own: the log withholds what looks like one more of the complaints before.
+        logger.critical("[LOST] {}", error)
+    else:
+        logger.error("[JOURNAL] {}", error)
 
 
 def feed(settings: Settings, journal: Journal, statistics: FeedStatistics) -> Feed:

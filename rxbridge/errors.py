@@ -234,6 +234,10 @@ class JournalFull(JournalError):
     retryable = True
 
 
+class FramesLost(JournalError):
+    """The journal was closed while the disk took nothing; what waited in memory is gone."""
+
+
 class JournalInUse(JournalError):
     """Another process already feeds, delivers from, or maintains this journal."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -29,6 +30,9 @@ class Intake:
         count_events: Counts events of frames that are given up.
         feeds: Whether frames are taken at all.
         outcome: How the journal is at the start.
+
+    Attributes:
+        give_up_at: When to give up on a disk that takes nothing, on the monotonic clock; it may be changed.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Intake:
         self._room = 0
         self._problem = ""
         self._closing = False
+        self.give_up_at = math.inf
         self._end: JournalError | None = None
         self._measure_room()
 
@@ -91,14 +96,13 @@ class Intake:
             Exception: What SQLite says to the task's parameters.
         """
         self.submit(task)
-        patience = _TASK_PATIENCE_SECONDS
-        while not task.done.wait(patience):
+        give_up_at = time.monotonic() + _TASK_PATIENCE_SECONDS
+        while not task.done.wait(_ASK_AGAIN_SECONDS):
             with self._lock:
-                if task in self._tasks:
+                # One that is not in the queue is being tried at this moment.
+                if time.monotonic() > min(give_up_at, self.give_up_at) and task in self._tasks:
                     self._tasks.remove(task)
                     raise JournalFull(self._path, f"cannot be written: {self._problem or 'the disk is too slow'}")
-            # It is being tried at this moment.
-            patience = _ASK_AGAIN_SECONDS
         if task.error is not None:
             raise task.error
 

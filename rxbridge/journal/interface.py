@@ -206,6 +206,10 @@ class Journal(ABC):
         """How much it holds now."""
 
     @abstractmethod
+    def hurry(self, seconds: float) -> None:
+        """Wait at most this long from now on, all in all, for a disk that takes nothing; for a shutdown."""
+
+    @abstractmethod
     def close(self) -> None:
         """Confirm what is pending and let go of files, locks and threads. Twice is as good as once."""
 

@@ -217,6 +217,9 @@ class MemoryJournal(Journal):
                 pending_frames=0,
             )
 
+    def hurry(self, seconds: float) -> None:
+        """Nothing to do: there is no disk."""
+
     def close(self) -> None:
         """Refuse everything from now on; what it held is gone."""
         with self._news:

@@ -83,8 +83,8 @@ class SqliteJournal(Journal):
         synchronous: `normal` or `full`, as above.
         problem: Is told what goes wrong on the journal's own threads, must return soon, and must not use the journal:
             `JournalFull` when the disk is full or fails (once each time) or when the limit is reached, `JournalCorrupt`
-            when something cannot be read, a plain `JournalError` when a full disk takes frames again. None: the log is
-            told.
+            when something cannot be read, a plain `JournalError` when a full disk takes frames again, and
+            `FramesLost` at the end. None: the log is told.
 
     Raises:
         JournalInUse: Another process has this role.
@@ -275,10 +275,16 @@ class SqliteJournal(Journal):
             return size
         return replace(size, pending_frames=self._writer.intake.pending_frames)
 
+    def hurry(self, seconds: float) -> None:
+        """Wait at most this long from now on for a disk that takes nothing; see `Journal.hurry`."""
+        if self._writer is not None:
+            self._writer.intake.give_up_at = time.monotonic() + seconds
+
     def close(self) -> None:
         """Confirm what is pending and let go of everything.
 
-        What a failing disk does not take within five seconds is lost, and `problem` is told how much that is.
+        What a failing disk does not take within five seconds, or those of `hurry`, is lost, and `problem` is told how
+        much that is.
         """
         with self._closing:
             if self._closed.is_set():

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 
-from rxbridge.errors import JournalError, JournalFull
+from rxbridge.errors import FramesLost, JournalError, JournalFull
 from rxbridge.journal.intake import Intake
 from rxbridge.journal.opening import StoreFile
 from rxbridge.journal.sidecar import Sidecar
@@ -76,7 +76,7 @@ class Writer:
         self._thread.join()
         if self._unsaved:
             unsaved, self._unsaved = self._unsaved, 0
-            self._tell(JournalFull(self._path, f"closed, and {unsaved} frames are lost that could not be written"))
+            self._tell(FramesLost(self._path, f"closed, and {unsaved} frames are lost that could not be written"))
 
     def _run(self) -> None:
         end = JournalError(self._path, "is closed")
@@ -96,7 +96,7 @@ class Writer:
             if self._write(work) or not self.intake.closing:
                 continue
             deadline = deadline or time.monotonic() + _CLOSE_PATIENCE_SECONDS
-            if time.monotonic() > deadline:
+            if time.monotonic() > min(deadline, self.intake.give_up_at):
                 self._unsaved = self.intake.unsaved_frames
                 return
 

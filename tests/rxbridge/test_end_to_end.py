@@ -1,6 +1,7 @@
 """The whole bridge, as real processes over loopback: nothing lost, nothing twice, whatever happens to them."""
 
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -145,6 +146,33 @@ def test_a_drain_against_a_dead_server_keeps_everything_for_the_next_start(
             run = command(*arguments(simulator, url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
             assert run.wait() == 0, run.stderr
             assert_exact(verify(command, server.url, journal), 100)
+
+
+def test_a_signal_while_the_disk_takes_nothing(
+    command: Start, server: EmbeddedPulseStream, tmp_path: Path, wait_for: Start
+) -> None:
+    journal = tmp_path / "full.journal"
+    with Simulator(rate=100) as simulator:
+        run = command(
+            *arguments(simulator, server.url, journal), PULSESTREAM_API_KEY=KEY, RXBRIDGE_RUN_SHUTDOWN_SECONDS="2"
+        )
+        wait_for(lambda: simulator.statistics.frames.get("ticker", 0) >= 50)
+        _, most = resource.prlimit(run.process.pid, resource.RLIMIT_FSIZE)
+        # The log goes into a file as well, which stays smaller.
+        resource.prlimit(run.process.pid, resource.RLIMIT_FSIZE, (50_000, most))
+        wait_for(lambda: "frames wait in memory" in run.stderr)
+        run.send(signal.SIGTERM)
+        assert run.wait(20) == 0, run.stderr
+        simulator.pause()
+        assert "[LOST]" in run.stderr
+
+        again = command(*arguments(simulator, server.url, journal), PULSESTREAM_API_KEY=KEY)
+        wait_for(lambda: "trades fetched" in again.stderr)
+        again.send(signal.SIGTERM)
+        assert again.wait() == 0, again.stderr
+    audit = verify(command, server.url, journal)
+    assert audit["trade_holes"] == 0
+    assert audit["received"] == audit["stored"]
 
 
 def test_a_signal_during_the_start_ends_with_0(command: Start, tmp_path: Path, wait_for: Start) -> None:

@@ -93,6 +93,35 @@ def test_frames_wait_in_memory_and_are_written_when_there_is_room(sqlite: MakeSq
     assert "is written again" in str(problems[1])
 
 
+def test_who_is_in_a_hurry_does_not_wait_for_a_full_disk(
+    sqlite: MakeSqlite, problems: list[JournalError], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("rxbridge.journal.intake._TASK_PATIENCE_SECONDS", 3600.0)
+    monkeypatch.setattr("rxbridge.journal.writer._CLOSE_PATIENCE_SECONDS", 3600.0)
+    journal = sqlite()
+    append_all(journal, frames(1, 100, size=1000))
+    with full(journal, spare_pages=0):
+        for item in frames(101, 1000, size=1000):
+            journal.append(item)
+        eventually(lambda: problems)
+        refused: list[JournalFull] = []
+
+        def remember() -> None:
+            with pytest.raises(JournalFull) as caught:
+                journal.remember("a note", bytes(100_000))
+            refused.append(caught.value)
+
+        waiting = threading.Thread(target=remember)
+        waiting.start()
+        waiting.join(0.1)
+        assert waiting.is_alive()
+        journal.hurry(0.05)
+        waiting.join(DEADLINE_SECONDS)
+        assert "database or disk is full" in str(refused[0])
+        journal.close()
+    assert "frames are lost that could not be written" in str(problems[-1])
+
+
 def test_each_episode_is_told_of_once(sqlite: MakeSqlite, problems: list[JournalError]):
     journal = sqlite()
     for first in (1, 1001):
