@@ -128,7 +128,8 @@ class Backfill:
             if self._thread.is_alive():
                 return False
         try:
-            self._memory.settle()
+            if self._worker is not None:
+                self._worker.settle()
         except JournalError as error:
             logger.warning("[BACKFILL] The marks could not be brought up to date: {}", error)
         self._rest.close()

@@ -53,7 +53,7 @@ class Memory:
             self._journal.acknowledge(CONSUMER, min(state.offset, self._journal.size().last_offset))
             self._saved = note
 
-    def mark(self, offset: int, trackers: Mapping[str, Tracker], *, besides: Collection[str]) -> None:
+    def mark(self, offset: int, trackers: Mapping[str, Tracker], *, besides: Collection[str], damage: str) -> None:
         """Note how far products are contiguous with the frames up to this offset, but for some that are not yet."""
         floors: dict[str, int] = {}
         for product, tracker in trackers.items():
@@ -62,11 +62,17 @@ class Memory:
                 self._marks.begin(product, tracker.first - 1)
                 floors[product] = floor
         self._marks.note(offset, floors)
-        self.settle()
+        self.settle(damage)
 
-    def settle(self) -> None:
-        """Bring the marks up to date with what is delivered."""
-        self._marks.settle(min(map(self._journal.cursor, self._consumers)))
+    def settle(self, damage: str) -> None:
+        """Bring the marks up to date with what is delivered, unless there is more damage than was dealt with.
+
+        What a consumer has acknowledged since then may be what it could not read. In this order: who passes over a
+        damaged frame records that before it acknowledges.
+        """
+        acknowledged = min(map(self._journal.cursor, self._consumers))
+        if damage_to(self._journal) == damage:
+            self._marks.settle(acknowledged)
         self._marks.save()
 
     def begin_again(self, products: Iterable[str], trackers: Mapping[str, Tracker]) -> dict[str, Tracker]:

@@ -115,6 +115,14 @@ class Worker:
         """The last frame that was followed."""
         return self._follower.offset
 
+    def settle(self) -> None:
+        """Bring the marks up to date with what is delivered.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        self._memory.settle(self._damage)
+
     @property
     def idle(self) -> bool:
         """Whether everything in the journal was read, and nothing is missing."""
@@ -238,7 +246,7 @@ class Worker:
         state = follower.state()
         state.damage, state.since, state.reaching = self._damage, self._reaching_since, sorted(self._reaching)
         self._memory.save(state)
-        self._memory.mark(follower.offset, follower.trackers, besides=self._reaching)
+        self._memory.mark(follower.offset, follower.trackers, besides=self._reaching, damage=self._damage)
 
     # ---- damage
 

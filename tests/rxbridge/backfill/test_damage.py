@@ -168,6 +168,31 @@ def test_damage_to_what_is_delivered_costs_nothing(run: Run, rest: FakeRest, mar
         assert rest.asked == []
 
 
+def test_what_is_acknowledged_because_it_cannot_be_read_is_not_delivered(
+    run: Run, rest: FakeRest, marks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The delivery may find damage and pass over it before the backfill has looked.
+    monkeypatch.setattr("rxbridge.backfill.worker._LOOK_SECONDS", 3600.0)
+    with Damageable(keep_seconds=KEPT) as journal:
+        append(journal, *matches(range(1, 4)))
+        journal.acknowledge("pulsestream", 3)
+        backfill = run(journal, rest, marks=marks)
+        eventually(lambda: delivered_up_to(marks) == 3)
+        append(journal, *matches(range(4, 11)))
+        eventually(lambda: journal.cursor(CONSUMER) == 10)
+        journal.damage(4, 6)
+        journal.acknowledge("pulsestream", 10)
+        append(journal, match(11))
+        eventually(lambda: journal.cursor(CONSUMER) == 11)
+        assert backfill.drain(10.0)
+        assert delivered_up_to(marks) == 3
+
+        again = run(journal, rest, marks=marks)
+        eventually(lambda: set(trade_ids(journal)) == set(range(1, 12)))
+        assert again.drain(10.0)
+        assert trade_ids(journal, fetched=True) == [4, 5, 6]
+
+
 def test_old_damage_is_dealt_with_once(run: Run, rest: FakeRest, marks: Path, log: list[str]) -> None:
     with Damageable(keep_seconds=KEPT) as journal:
         append(journal, *matches(range(1, 11)))
