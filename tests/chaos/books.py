@@ -40,6 +40,7 @@ class Books(NamedTuple):
         gaps: What the file has lost.
         market_gaps: What Coinbase's feed has lost.
         dropped: Frames whose event a policy has dropped.
+        too_early: Event ids that PulseStream has refused because their time is in its future.
     """
 
     entries: list[Entry]
@@ -50,6 +51,7 @@ class Books(NamedTuple):
     gaps: list[Gap]
     market_gaps: list[MarketGap]
     dropped: int
+    too_early: frozenset[str]
 
     def ticker_lines(self) -> list[set[int]]:
         """The connections that brought tickers, in order: for each the times at which frames came."""
@@ -100,6 +102,7 @@ def read_books(path: Path) -> Books:
             list(journal.gaps()),
             list(journal.market_gaps()),
             sum(1 for _ in journal.dropped()),
+            frozenset(letter.event_id for letter in journal.dead_letters() if "in the future" in letter.reason),
         )
 
 
