@@ -30,7 +30,7 @@ from operators import (
     retry_with_backoff,
     stall_after,
 )
-from rxbridge.coinbase.exchange import decode
+from rxbridge.coinbase.decoding import decode
 from rxbridge.events import encode, event_id, to_event
 from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.messages import Frame, Ticker

@@ -21,7 +21,7 @@ from operators import SteadyScheduler, retry_with_backoff
 from rxbridge.errors import EventRejected, JournalError
 from rxbridge.events import EncodedEvent
 from rxbridge.journal import DeadLetter, Journal
-from rxbridge.messages import EventMessage, Frame, GapNotice, Ticker
+from rxbridge.messages import Candle, EventMessage, Frame, GapNotice, Ticker
 from rxbridge.overload import WINDOW_EVENTS, Policy, shed
 from rxbridge.pipeline import batches, events, ids
 from rxbridge.telemetry.statistics import DeliveryStatistics
@@ -62,7 +62,7 @@ class Progress:
         self._lock = threading.Lock()
         self._letters: list[DeadLetter] = []
         self._dropped: list[int] = []
-        self._last_kept = 0
+        self._last_kept = ""
         self._window_end = 0
         self._read = journal.cursor(CONSUMER)
 
@@ -120,15 +120,15 @@ class Progress:
             dropped: The offsets of the others.
         """
         self._dropped = dropped
-        self._last_kept = kept[-1].offset if kept else 0
-        self._window_end = window[-1].offset
+        self._last_kept = kept[-1].event_id if kept else ""
+        self._window_end = _done(window[-1])
         if not kept:
             self._acknowledge(self._window_end)
 
     def settled(self, batch: Sequence[EncodedEvent]) -> None:
         """Acknowledge a batch, or the first part of one, each event of which is stored or a dead letter."""
-        offset = batch[-1].offset
-        self._acknowledge(self._window_end if offset == self._last_kept else offset)
+        last = batch[-1]
+        self._acknowledge(self._window_end if last.event_id == self._last_kept else _done(last))
 
     def acknowledge_idle(self) -> None:
         """Acknowledge frames that made no event, such as an hour of heartbeats, when nothing is in hand.
@@ -307,6 +307,11 @@ def refused(progress: Progress) -> Callable[[EncodedEvent, EventRejected, int, i
     return keep
 
 
+def _done(event: EncodedEvent) -> int:
+    """The offset up to which all is done when this event is settled, and all before it."""
+    return event.offset if event.ends_frame else event.offset - 1
+
+
 def _recent(journal: Journal, cursor: int) -> Iterator[Frame]:
     """The last frames up to the cursor, as far as the journal still keeps them."""
     after = max(cursor - WARM_UP_FRAMES, 0)
@@ -321,6 +326,9 @@ def _recent(journal: Journal, cursor: int) -> Iterator[Frame]:
 def _tell(message: EventMessage) -> None:
     if isinstance(message, GapNotice):
         logger.debug("[GAP] {} of {} are missing: {}", message.kind, ", ".join(message.products), message.reason)
+        return
+    if isinstance(message, Candle):
+        logger.debug("[CANDLE] Received candle: {} from {}", message.product_id, message.start)
         return
     product, price = str(message.product_id), str(message.price)
     if isinstance(message, Ticker):

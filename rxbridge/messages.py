@@ -1,8 +1,10 @@
 """What travels from the socket to the mapping: the frame as it was received, and the message that it decodes to.
 
-Wire names and types are those of Coinbase's Exchange feed, https://docs.cdp.coinbase.com/exchange/websocket-feed.
-Numbers stay as they came, mostly text, until someone computes; every field may be missing, null, or of a surprising
-simple type, because all of that was seen or reported in the wild, and none of it may cost a frame.
+One vocabulary for both of Coinbase's feeds. Names and types are those of the Exchange feed,
+https://docs.cdp.coinbase.com/exchange/websocket-feed, which says more; what only Advanced Trade has,
+https://docs.cdp.coinbase.com/advanced-trade/docs/ws-overview, is named alike. Sides are `buy` and `sell`. Numbers stay
+as they came, mostly text, until someone computes; every field may be missing, null, or of a surprising simple type,
+because all of that was seen or reported in the wild, and none of it may cost a frame.
 """
 
 from __future__ import annotations
@@ -43,8 +45,42 @@ Number: TypeAlias = str | int | float | None
 NO_FRAME = Frame(data=b"", received_at=0, connection=0, index=0)
 """The frame of a message that was made by hand and did not come in one."""
 
+FeedName: TypeAlias = Literal["exchange", "advanced"]
+"""Coinbase's feeds: that of the Exchange, and that of Advanced Trade."""
+
+
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """Which part of its frame a message is. A frame of the Exchange feed is one message; Advanced Trade sends several.
+
+    Attributes:
+        feed: The feed that the frame came by.
+        index: The position among the messages of the frame, from 0.
+        count: How many messages the frame holds.
+        data: What the frame says of this message alone, as it came if the frame is in its usual form; empty where it
+            holds no other.
+        is_snapshot: Whether it tells again what was before the subscription.
+    """
+
+    feed: FeedName = "exchange"
+    index: int = 0
+    count: int = 1
+    data: bytes = b""
+    is_snapshot: bool = False
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the frame holds no message after this one."""
+        return self.index == self.count - 1
+
+
+WHOLE = Part()
+"""The only message of a frame of the Exchange feed."""
+
 FRAME_FIELD = "frame (not on the wire)"
 """What `frame` is called to the decoder: nothing that Coinbase sends, not even a field "frame", sets it."""
+
+PART_FIELD = "part (not on the wire)"
+"""Likewise, for `part`."""
 
 
 class MessageBase(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -52,13 +88,23 @@ class MessageBase(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     Attributes:
         frame: The frame that the message came in. Whoever decodes sets it.
+        part: Which part of it the message is.
     """
 
     frame: Frame = msgspec.field(default=NO_FRAME, name=FRAME_FIELD)
+    part: Part = msgspec.field(default=WHOLE, name=PART_FIELD)
+
+    @property
+    def data(self) -> bytes:
+        """What Coinbase sent of this message: the frame, or its part of it."""
+        return self.part.data or self.frame.data
 
 
 class Ticker(MessageBase, frozen=True, gc=False, tag="ticker"):
-    """The last trade and the best quotes of a product; `side` is the taker's."""
+    """The last trade and the best quotes of a product; `side` is the taker's.
+
+    Advanced Trade's has no trade and no side, its time is that of the frame, and it has the three fields at the end.
+    """
 
     product_id: str | None = None
     sequence: Number = None
@@ -76,12 +122,21 @@ class Ticker(MessageBase, frozen=True, gc=False, tag="ticker"):
     time: str | None = None
     trade_id: Number = None
     last_size: Number = None
+    low_52w: Number = None
+    high_52w: Number = None
+    price_percent_change_24h: Number = None
+
+    @property
+    def taker_side(self) -> str | None:
+        """Who took: `side`."""
+        return self.side
 
 
-class Match(MessageBase, frozen=True, gc=False, tag="match"):
-    """A trade; `side` is the maker's. Trade ids of a product run +1.
+class Trade(MessageBase, frozen=True, gc=False, tag="match"):
+    """A trade; `side` is the maker's, on both feeds. Trade ids of a product run +1, and both feeds give the same.
 
-    One that was fetched from REST has no order ids and no sequence, and says "rest" in `rxbridge_source`.
+    Advanced Trade does not tell the orders and the sequence. One that was fetched from REST has no order ids and no
+    sequence, and says "rest" in `rxbridge_source`.
     """
 
     product_id: str | None = None
@@ -96,22 +151,65 @@ class Match(MessageBase, frozen=True, gc=False, tag="match"):
     rxbridge_source: str | None = None
 
     @property
+    def maker_side(self) -> str | None:
+        """Who waited in the book: `side`."""
+        return self.side
+
+    @property
+    def taker_side(self) -> str | None:
+        """The other one; None where the side is neither `buy` nor `sell`."""
+        return _OTHER_SIDE.get(self.side or "")
+
+    @property
     def is_backfilled(self) -> bool:
         """Whether it was fetched from REST, and did not come by the feed."""
         return self.rxbridge_source == REST and self.frame.connection == OWN_CONNECTION
 
 
-class LastMatch(Match, frozen=True, gc=False, tag="last_match"):
+class LastTrade(Trade, frozen=True, gc=False, tag="last_match"):
     """The newest trade at the moment of subscribing; mostly one that is already known."""
 
 
+class Candle(MessageBase, frozen=True, gc=False, tag="candle"):
+    """What a product did in the five minutes from `start` on; Advanced Trade only.
+
+    The current one comes again and again, revised, and nothing says that a revision is the last. Minutes in which
+    nothing was traded may have no candle.
+
+    Attributes:
+        start: Seconds since the Unix epoch.
+        volume: In the base currency.
+        time: When it was sent.
+    """
+
+    product_id: str | None = None
+    start: Number = None
+    open: Number = None
+    high: Number = None
+    low: Number = None
+    close: Number = None
+    volume: Number = None
+    time: str | None = None
+
+
+CANDLE_SECONDS = 300
+"""How long a candle of the feed lasts."""
+
+
 class Heartbeat(MessageBase, frozen=True, gc=False, tag="heartbeat"):
-    """One a second and product. A `last_trade_id` of 0 means that it is not known."""
+    """One a second: per product on the Exchange feed, per connection on Advanced Trade, which names no product.
+
+    A `last_trade_id` of 0 means that it is not known.
+
+    Attributes:
+        counter: Advanced Trade's `heartbeat_counter`, which may jump after a reconnect.
+    """
 
     product_id: str | None = None
     sequence: Number = None
     last_trade_id: Number = None
     time: str | None = None
+    counter: Number = None
 
 
 class SubscribedChannel(msgspec.Struct, frozen=True, gc=False):
@@ -162,7 +260,11 @@ class Unknown(MessageBase, frozen=True, gc=False):
     type: str = ""
 
 
-Message: TypeAlias = Ticker | Match | LastMatch | Heartbeat | Subscriptions | FeedErrorMessage | GapNotice | Unknown
+Message: TypeAlias = (
+    Ticker | Trade | LastTrade | Candle | Heartbeat | Subscriptions | FeedErrorMessage | GapNotice | Unknown
+)
 
-EventMessage: TypeAlias = Ticker | Match | GapNotice
-"""What becomes an event, a `LastMatch` included."""
+EventMessage: TypeAlias = Ticker | Trade | Candle | GapNotice
+"""What becomes an event, a `LastTrade` included."""
+
+_OTHER_SIDE = {"buy": "sell", "sell": "buy"}

@@ -19,11 +19,11 @@ from reactivex import operators as ops
 from reactivex.abc import SchedulerBase
 
 from operators import attempt, batch, dedupe, only, parse
-from rxbridge.coinbase.exchange import decode
+from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events import EncodedEvent, encode, event_id, to_event
 from rxbridge.journal import DeadLetter
-from rxbridge.messages import EventMessage, Frame, GapNotice, Match, Message, Ticker, Unknown
+from rxbridge.messages import Candle, EventMessage, Frame, GapNotice, Message, Ticker, Trade, Unknown
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 KeepDeadLetter: TypeAlias = Callable[[DeadLetter], None]
@@ -31,7 +31,12 @@ KeepDeadLetter: TypeAlias = Callable[[DeadLetter], None]
 REMEMBERED_IDS = 20_000
 """How many event ids are remembered to know a repeat. An older repeat is sent, and PulseStream knows it by its id."""
 
-_MESSAGES_OF: dict[str, type[EventMessage]] = {"ticker": Ticker, "matches": Match}
+_MESSAGES_OF: dict[str, type[EventMessage]] = {
+    "ticker": Ticker,
+    "ticker_batch": Ticker,
+    "matches": Trade,
+    "candles": Candle,
+}
 
 
 def events(
@@ -72,9 +77,9 @@ def events(
 
     def encoded(message: EventMessage) -> EncodedEvent:
         frame = message.frame
-        event = encode(to_event(message, environment=environment, now=time.time_ns()), frame.offset, frame.received_at)
+        event = to_event(message, environment=environment, now=time.time_ns())
         statistics.received += 1
-        return event
+        return encode(event, frame.offset, frame.received_at, message.part)
 
     def chain(frames: Observable[Frame]) -> Observable[EncodedEvent]:
         messages = frames.pipe(

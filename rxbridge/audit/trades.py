@@ -11,7 +11,7 @@ from rxbridge.backfill.state import State
 from rxbridge.backfill.tracker import LEAP
 from rxbridge.events.cleaning import whole
 from rxbridge.journal import MarketGap
-from rxbridge.messages import EventMessage, Frame, Match
+from rxbridge.messages import EventMessage, Frame, Trade
 
 
 class Spans:
@@ -79,7 +79,7 @@ class TradeBook:
 
     def trade(self, message: EventMessage) -> None:
         """Take note of a trade; other messages are passed over."""
-        if not isinstance(message, Match) or not message.product_id:
+        if not isinstance(message, Trade) or not message.product_id:
             return
         trade_id = whole(message.trade_id, minimum=1)
         if trade_id is None:

@@ -9,10 +9,10 @@ import msgspec
 
 from rxbridge.backfill.state import State, at_rest, awake
 from rxbridge.backfill.tracker import Tracker
-from rxbridge.coinbase.exchange import decode
+from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events.cleaning import whole
-from rxbridge.messages import OWN_CONNECTION, Frame, Heartbeat, Match, Message, Subscriptions, Ticker, Unknown
+from rxbridge.messages import OWN_CONNECTION, Frame, Heartbeat, Message, Subscriptions, Ticker, Trade, Unknown
 
 _TYPES: dict[str, tuple[str, ...]] = {
     "ticker": ("ticker",),
@@ -22,7 +22,7 @@ _TYPES: dict[str, tuple[str, ...]] = {
 }
 """What a channel sends, where that has another name."""
 
-_BOOKS = (b'{"type":"l2update"', b'{"type":"snapshot"')
+_BOOKS = (b'{"type":"l2update"', b'{"type":"snapshot"', b'{"channel":"l2_data"')
 """Frames that say nothing of trades, and may be megabytes long."""
 
 
@@ -116,26 +116,24 @@ class Follower:
             is_new = frame.offset > self._quoted_to
             if is_new and frame.connection != OWN_CONNECTION:
                 self._follow_connection(frame)
-            message = self._message(frame)
-            if message is not None:
+            for message in self._messages(frame):
                 self._follow_trade(message, due_at)
                 if is_new and self._silent:
                     self._hear(message)
             self.offset = frame.offset
             self._quoted_to = max(self._quoted_to, frame.offset)
 
-    def _message(self, frame: Frame) -> Message | None:
+    def _messages(self, frame: Frame) -> Sequence[Message]:
         if not self._silent and frame.data.startswith(_BOOKS):
-            return None
+            return ()
         try:
-            (message,) = decode(frame)
+            return decode(frame)
         except MalformedFrame:
             # Delivery makes a dead letter of it; whatever trade it held is missed by its id.
-            return None
-        return message
+            return ()
 
     def _follow_trade(self, message: Message, due_at: float) -> None:
-        if not isinstance(message, (Match, Heartbeat, Ticker)):
+        if not isinstance(message, (Trade, Heartbeat, Ticker)):
             return
         tracker = self.trackers.get(message.product_id or "")
         if tracker is None:
@@ -148,7 +146,7 @@ class Follower:
         if trade_id is None:
             return
         # Coinbase's channels overtake each other: what another one tells of may be about to come.
-        (tracker.see if isinstance(message, Match) else tracker.expect)(trade_id, due_at)
+        (tracker.see if isinstance(message, Trade) else tracker.expect)(trade_id, due_at)
 
     def _follow_connection(self, frame: Frame) -> None:
         if frame.connection != self._connection:

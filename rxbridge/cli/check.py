@@ -16,7 +16,7 @@ from loguru import logger
 from rxbridge import coinbase
 from rxbridge.assembly import pulsestream_client
 from rxbridge.cli.application import exit_code
-from rxbridge.coinbase.exchange import decode
+from rxbridge.coinbase.decoding import decode
 from rxbridge.config import Settings, load
 from rxbridge.errors import ConfigError, ConnectionLost, FeedError, FeedStalled, RxBridgeError, SubscriptionRejected
 from rxbridge.journal.sqlite import SqliteJournal

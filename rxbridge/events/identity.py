@@ -11,7 +11,7 @@ import re
 import uuid
 
 from rxbridge.events.cleaning import whole
-from rxbridge.messages import EventMessage, Frame, GapNotice, Match
+from rxbridge.messages import Candle, EventMessage, GapNotice, MessageBase, Trade
 
 UNKNOWN_PRODUCT = "UNKNOWN"
 """Stands for the product of a message that names none."""
@@ -20,9 +20,13 @@ _NAMESPACE = uuid.UUID("3f0c8f5e-6d0e-4a53-9a52-6d1f7b0e2c94")
 
 _PIECE_BYTES = 1 << 20
 
-# What ends in "-match" is left out, lest the ticker of one product take the id of another's trade.
-_ORDINARY_PRODUCT = re.compile(r"[A-Za-z0-9._-]{1,40}(?<!-match)").fullmatch
+# What ends in "-match", or has a "-candle" in it, is left out, lest the ticker of one product take the id of another's
+# trade or candle.
+_ORDINARY_PRODUCT = re.compile(r"(?!.*-candle)[A-Za-z0-9._-]{1,40}(?<!-match)").fullmatch
 
+
+_DIGEST_LENGTH = 16
+"""Hexadecimal digits by which the revisions of a candle are told apart: a product has a few thousand a day."""
 
 _LONGEST_ID = 100
 """Characters of an event id that PulseStream takes."""
@@ -37,14 +41,20 @@ def event_id(message: EventMessage) -> str:
     received twice give two. A product id that is not one to forty letters, digits, dots, hyphens and underscores is
     shortened, with a digest.
 
+    `coinbase-{product}-candle-{start}-{digest}` for a candle. The digest is of its numbers, so each revision of a
+    candle is an event, and the same one sent again is a repeat.
+
     `coinbase-gap-trades-{product}-{first}-{last}` for trades that are missing; for quotes, and where that would be too
     long, a UUID stands after the kind, which depends on the products, the channel, and the two ends.
     """
     if isinstance(message, GapNotice):
         return _gap_id(message)
-    kind = "match-" if isinstance(message, Match) else ""
+    product = _product_key(message.product_id)
+    if isinstance(message, Candle):
+        return f"coinbase-{product}-candle-{_candle_key(message)}"
+    kind = "match-" if isinstance(message, Trade) else ""
     trade_id = whole(message.trade_id, minimum=1)
-    return f"coinbase-{_product_key(message.product_id)}-{kind}{trade_id or _frame_id(message.frame)}"
+    return f"coinbase-{product}-{kind}{trade_id or _place_id(message)}"
 
 
 def _gap_id(gap: GapNotice) -> str:
@@ -66,12 +76,23 @@ def _product_key(product_id: str | None) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", product_id[:20]) + "~" + digest[:20]
 
 
-def _frame_id(frame: Frame) -> uuid.UUID:
-    """The UUID of version 5 of where the frame came and what it holds, its bytes written as Latin-1.
+def _candle_key(candle: Candle) -> str:
+    start = whole(candle.start, minimum=1)
+    if start is None:
+        return str(_place_id(candle))
+    numbers = "/".join(map(str, (candle.open, candle.high, candle.low, candle.close, candle.volume)))
+    return f"{start}-{hashlib.sha256(numbers.encode('utf-8', 'surrogatepass')).hexdigest()[:_DIGEST_LENGTH]}"
+
+
+def _place_id(message: MessageBase) -> uuid.UUID:
+    """The UUID of version 5 of where the message came and what its frame holds, its bytes written as Latin-1.
 
     It is made in pieces, as a frame may have many megabytes.
     """
+    frame, part = message.frame, message.part
     digest = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
+    if part.index:
+        digest.update(f"{part.index}@".encode())
     digest.update(f"{frame.received_at}/{frame.connection}/{frame.index}/".encode())
     for start in range(0, len(frame.data), _PIECE_BYTES):
         digest.update(frame.data[start : start + _PIECE_BYTES].decode("latin-1").encode())

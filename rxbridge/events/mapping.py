@@ -11,12 +11,14 @@ from functools import lru_cache
 from typing import Literal
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from rxbridge.events.cleaning import clean, difference, multiplied, naive_utc, shorten
 from rxbridge.events.identity import event_id
 from rxbridge.events.reader import TEXT_LENGTH, Reader
 from rxbridge.events.schema import (
+    CandleMetrics,
+    CandlePayload,
     Context,
     Event,
     GapMetrics,
@@ -29,7 +31,7 @@ from rxbridge.events.schema import (
     TickerMetrics,
     TickerPayload,
 )
-from rxbridge.messages import EventMessage, GapNotice, Match, Ticker
+from rxbridge.messages import CANDLE_SECONDS, Candle, EventMessage, GapNotice, Ticker, Trade
 
 SERVICE = "coinbase-exchange"
 """`source.service` of every event, by which the server can be searched."""
@@ -40,11 +42,12 @@ ENVIRONMENT_LENGTH = 50
 MESSAGE_LENGTH = 2000
 """Characters of `message`."""
 
-_OTHER_SIDE = {"buy": "sell", "sell": "buy"}
+_LATEST_START = 253_402_300_799
+"""The last second of the year 9999, which is the end of time in Python."""
 
 
 def to_event(message: EventMessage, *, environment: str = "production", now: int | None = None) -> Event:
-    """The event of a ticker, a match, or a gap; docs/events.md lists it field by field.
+    """The event of a ticker, a trade, a candle, or a gap; docs/events.md lists it field by field.
 
     The same message gives the same event, but for `metadata.processed_at`.
 
@@ -64,8 +67,15 @@ def to_event(message: EventMessage, *, environment: str = "production", now: int
     if isinstance(message, Ticker):
         constant = _constant("ticker", product, environment)
         ticker = _ticker_payload(message, product, read)
-        payload, metrics = ticker, TickerMetrics(0.0, 200, ticker.price, ticker.volume_24h, ticker.spread)
-        text = f"Real-time price update for {product}: ${ticker.price:.2f}. Volume (24h): ${ticker.volume_24h:.2f}"
+        payload, metrics = ticker, TickerMetrics(0.0, 200, ticker.price, ticker.volume_24h or 0.0, ticker.spread)
+        text = f"Real-time price update for {product}: ${ticker.price:.2f}. Volume (24h): ${_shown(ticker.volume_24h)}"
+    elif isinstance(message, Candle):
+        constant = _constant("candles", product, environment)
+        candle = _candle_payload(message, product, read)
+        payload, metrics = candle, CandleMetrics(0.0, 200, candle.close, candle.volume)
+        text = (
+            f"{CANDLE_SECONDS} s of {product}: ${candle.open:.2f} to ${candle.close:.2f}. Volume: {candle.volume:.8f}"
+        )
     else:
         constant = _constant("matches", product, environment)
         match = _match_payload(message, product, read)
@@ -85,30 +95,43 @@ def to_event(message: EventMessage, *, environment: str = "production", now: int
     )
 
 
+def _shown(volume: float | UnsetType) -> str:
+    return "unknown" if volume is UNSET else f"{volume:.2f}"
+
+
 def _ticker_payload(ticker: Ticker, product: str, read: Reader) -> TickerPayload:
-    best_bid = read.number("best_bid", ticker.best_bid)
-    best_ask = read.number("best_ask", ticker.best_ask)
+    is_advanced = ticker.part.feed == "advanced"
+    # Advanced Trade sends some of these, and on some channels only.
+    number = read.number_if_any if is_advanced else read.number
+    best_bid = number("best_bid", ticker.best_bid)
+    best_ask = number("best_ask", ticker.best_ask)
     spread = difference(ticker.best_ask, ticker.best_bid) if best_bid and best_ask else 0.0
     return TickerPayload(
         product_id=product,
         price=read.number("price", ticker.price),
-        volume_24h=read.number("volume_24h", ticker.volume_24h),
+        volume_24h=number("volume_24h", ticker.volume_24h),
         last_trade_id=read.whole("trade_id", ticker.trade_id, minimum=1),
         best_bid=best_bid,
         best_ask=best_ask,
         spread=read.number("spread", spread),
-        low_24h=read.number("low_24h", ticker.low_24h),
-        high_24h=read.number("high_24h", ticker.high_24h),
-        open_24h=read.number("open_24h", ticker.open_24h),
-        last_size=read.number("last_size", ticker.last_size),
+        low_24h=number("low_24h", ticker.low_24h),
+        high_24h=number("high_24h", ticker.high_24h),
+        open_24h=number("open_24h", ticker.open_24h),
+        last_size=number("last_size", ticker.last_size),
         side=read.text("side", ticker.side),
         sequence=read.whole("sequence", ticker.sequence, minimum=0),
-        raw_ticker=read.raw("raw_ticker", ticker.frame.data),
+        raw_ticker=read.raw("raw_ticker", ticker.data),
+        low_52w=read.number_if_any("low_52w", ticker.low_52w) if is_advanced else UNSET,
+        high_52w=read.number_if_any("high_52w", ticker.high_52w) if is_advanced else UNSET,
+        price_percent_change_24h=(
+            read.number_if_any("price_percent_change_24h", ticker.price_percent_change_24h) if is_advanced else UNSET
+        ),
+        feed="advanced" if is_advanced else UNSET,
         invalid_fields=read.invalid_fields(),
     )
 
 
-def _match_payload(match: Match, product: str, read: Reader) -> MatchPayload:
+def _match_payload(match: Trade, product: str, read: Reader) -> MatchPayload:
     price = read.number("price", match.price)
     size = read.number("size", match.size)
     side = read.text("side", match.side)
@@ -119,13 +142,32 @@ def _match_payload(match: Match, product: str, read: Reader) -> MatchPayload:
         value=read.number("value", multiplied(match.price, match.size) if price and size else 0.0),
         trade_id=read.whole("trade_id", match.trade_id, minimum=1),
         side=side,
-        taker_side=_OTHER_SIDE.get(side) if side else None,
+        taker_side=match.taker_side,
         sequence=read.whole("sequence", match.sequence, minimum=0),
         time=read.text("time", match.time),
         maker_order_id=read.text("maker_order_id", match.maker_order_id),
         taker_order_id=read.text("taker_order_id", match.taker_order_id),
-        raw_match=read.raw("raw_match", match.frame.data),
+        raw_match=read.raw("raw_match", match.data),
+        feed="advanced" if match.part.feed == "advanced" else UNSET,
         backfilled=True if match.is_backfilled else UNSET,
+        invalid_fields=read.invalid_fields(),
+    )
+
+
+def _candle_payload(candle: Candle, product: str, read: Reader) -> CandlePayload:
+    start = read.whole("start", candle.start, minimum=1)
+    if start is not None and start > _LATEST_START:
+        start = read.whole("start", "", minimum=1)
+    return CandlePayload(
+        product_id=product,
+        start=None if start is None else naive_utc(start * 1_000_000_000),
+        seconds=CANDLE_SECONDS,
+        open=read.number("open", candle.open),
+        high=read.number("high", candle.high),
+        low=read.number("low", candle.low),
+        close=read.number("close", candle.close),
+        volume=read.number("volume", candle.volume),
+        raw_candle=read.raw("raw_candle", candle.data),
         invalid_fields=read.invalid_fields(),
     )
 
@@ -177,9 +219,9 @@ class _Constant(msgspec.Struct, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=4096)
-def _constant(channel: Literal["ticker", "matches"], product: str, environment: str) -> _Constant:
+def _constant(channel: Literal["ticker", "matches", "candles"], product: str, environment: str) -> _Constant:
     """What the events of a product have in common."""
-    subject = "Price Update" if channel == "ticker" else "Trade"
+    subject = {"ticker": "Price Update", "matches": "Trade", "candles": "Candle"}[channel]
     return _Constant(
         title=f"Coinbase {subject}: {product}",
         source=Source(

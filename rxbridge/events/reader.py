@@ -53,6 +53,10 @@ class Reader:
         self._replaced.append(name)
         return 0.0
 
+    def number_if_any(self, name: str, value: Number) -> float | UnsetType:
+        """The number, likewise; unset where there is none at all."""
+        return UNSET if value is None else self.number(name, value)
+
     def whole(self, name: str, value: Number, *, minimum: int) -> int | None:
         """The integer; None where there is none, which is noted only if there was something else."""
         number = whole(value, minimum=minimum)

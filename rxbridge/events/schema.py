@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from rxbridge import __version__
+from rxbridge.messages import WHOLE, FeedName, Part
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):
@@ -58,6 +59,15 @@ class MatchMetrics(msgspec.Struct, frozen=True, gc=False):
     size: float
 
 
+class CandleMetrics(msgspec.Struct, frozen=True, gc=False):
+    """The server demands the first two; a socket has neither. `price` is that of the last trade."""
+
+    response_time_ms: float
+    status_code: int
+    price: float
+    volume: float
+
+
 class GapMetrics(msgspec.Struct, frozen=True, gc=False):
     """The server demands the two; nothing was measured."""
 
@@ -69,24 +79,30 @@ class TickerPayload(msgspec.Struct, frozen=True, gc=False):
     """What a ticker says; `side` is the taker's.
 
     Attributes:
+        volume_24h: Unset, like the other numbers below, where Advanced Trade does not send it.
+        feed: `advanced` if it came by Advanced Trade; absent otherwise.
         raw_ticker: The ticker as received, byte for byte, unless `invalid_fields` names it.
         invalid_fields: Wire fields that were replaced, because they were missing or of no use; absent if none were.
     """
 
     product_id: str
     price: float
-    volume_24h: float
+    volume_24h: float | UnsetType
     last_trade_id: int | None
-    best_bid: float
-    best_ask: float
+    best_bid: float | UnsetType
+    best_ask: float | UnsetType
     spread: float
-    low_24h: float
-    high_24h: float
-    open_24h: float
-    last_size: float
+    low_24h: float | UnsetType
+    high_24h: float | UnsetType
+    open_24h: float | UnsetType
+    last_size: float | UnsetType
     side: str | None
     sequence: int | None
     raw_ticker: Raw
+    low_52w: float | UnsetType = UNSET
+    high_52w: float | UnsetType = UNSET
+    price_percent_change_24h: float | UnsetType = UNSET
+    feed: FeedName | UnsetType = UNSET
     invalid_fields: tuple[str, ...] | UnsetType = UNSET
 
 
@@ -95,6 +111,7 @@ class MatchPayload(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         value: Price times size, in the quote currency.
+        feed: `advanced` if it came by Advanced Trade; absent otherwise.
         backfilled: True for a trade that was fetched from REST; absent for one that came by the feed.
         raw_match: The match as received, byte for byte, unless `invalid_fields` names it.
         invalid_fields: Wire fields that were replaced, because they were missing or of no use; absent if none were.
@@ -112,7 +129,32 @@ class MatchPayload(msgspec.Struct, frozen=True, gc=False):
     maker_order_id: str | None
     taker_order_id: str | None
     raw_match: Raw
+    feed: FeedName | UnsetType = UNSET
     backfilled: bool | UnsetType = UNSET
+    invalid_fields: tuple[str, ...] | UnsetType = UNSET
+
+
+class CandlePayload(msgspec.Struct, frozen=True, gc=False):
+    """What a product did in a stretch of time; a later event of the same `start` revises it.
+
+    Attributes:
+        start: The beginning, naive UTC; null where it is not known.
+        seconds: How long it lasts.
+        volume: In the base currency.
+        raw_candle: The candle as received, byte for byte, unless `invalid_fields` names it.
+        invalid_fields: Fields that were replaced, because they were missing or of no use; absent if none were.
+    """
+
+    product_id: str
+    start: datetime | None
+    seconds: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    raw_candle: Raw
+    feed: FeedName = "advanced"
     invalid_fields: tuple[str, ...] | UnsetType = UNSET
 
 
@@ -162,8 +204,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     message: str
     source: Source
     context: Context
-    metrics: TickerMetrics | MatchMetrics | GapMetrics
-    payload: TickerPayload | MatchPayload | GapPayload
+    metrics: TickerMetrics | MatchMetrics | CandleMetrics | GapMetrics
+    payload: TickerPayload | MatchPayload | CandlePayload | GapPayload
     metadata: Metadata
     timestamp: datetime
 
@@ -175,12 +217,13 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
         event_id: Its id.
         title: Its title.
         price: Its price, in the quote currency; None for one that has none.
-        offset: The journal offset that is done once the event is delivered.
+        offset: The journal offset of its frame.
         timestamp: The event time, naive UTC, by which PulseStream finds it.
         body: Its JSON.
         quote_of: The product that it quotes: a newer quote of the same product says all that this one did. Empty for
             what nothing can stand for, such as a trade.
         received_at: When its frame was received: nanoseconds since the Unix epoch.
+        ends_frame: Whether its frame is done once the event is delivered: no other event of that frame follows.
     """
 
     event_id: str
@@ -191,27 +234,31 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     quote_of: str = ""
     received_at: int = 0
+    ends_frame: bool = True
 
 
 _ENCODER = msgspec.json.Encoder()
 
 
-def encode(event: Event, offset: int, received_at: int = 0) -> EncodedEvent:
+def encode(event: Event, offset: int, received_at: int = 0, part: Part = WHOLE) -> EncodedEvent:
     """The event as JSON.
 
     Args:
         event: The event.
-        offset: The journal offset that is done once it is delivered.
+        offset: The journal offset of its frame.
         received_at: When its frame was received: nanoseconds since the Unix epoch.
+        part: Which part of that frame it is.
     """
     payload = event.payload
+    # What is dropped is known by its frame, so nothing may stand for one ticker of several.
     return EncodedEvent(
         event.event_id,
         event.title,
-        None if isinstance(payload, GapPayload) else payload.price,
+        None if isinstance(payload, (GapPayload, CandlePayload)) else payload.price,
         offset,
         event.timestamp,
         _ENCODER.encode(event),
-        payload.product_id if isinstance(payload, TickerPayload) else "",
+        payload.product_id if isinstance(payload, TickerPayload) and part.count == 1 else "",
         received_at,
+        part.is_last,
     )

@@ -18,7 +18,7 @@ import websocket
 
 from rxbridge.coinbase import problems
 from rxbridge.coinbase.answers import Acknowledged, Refused, answer_in, is_data
-from rxbridge.coinbase.exchange import decode
+from rxbridge.coinbase.decoding import decode
 from rxbridge.coinbase.framing import WebSocket, _BoundedFrames
 from rxbridge.coinbase.rest import _detail, _retry_after, _trades
 from rxbridge.coinbase.subscription import NothingLeft, Send, Subscription
@@ -26,7 +26,7 @@ from rxbridge.coinbase.transport import DeadlineExceededError, DeadlineSocket
 from rxbridge.errors import DeliveryError, MalformedFrame, RestFailed, RxBridgeError
 from rxbridge.events import EncodedEvent, encode, event_id, to_event
 from rxbridge.events.raw import embeddable
-from rxbridge.messages import FeedErrorMessage, Frame, GapNotice, Match, Subscriptions, Ticker
+from rxbridge.messages import FeedErrorMessage, Frame, GapNotice, Subscriptions, Ticker, Trade
 from rxbridge.pipeline import count_events, ids
 from rxbridge.pulsestream.answers import HttpAnswer, failure, read_batch
 from rxbridge.pulsestream.answers import decode as decode_answer
@@ -77,7 +77,7 @@ def frames(data: bytes) -> None:
         return
     assert message.frame is frame
     assert not isinstance(message, GapNotice), "no frame from outside speaks for rxbridge"
-    if isinstance(message, (Ticker, Match)):
+    if isinstance(message, (Ticker, Trade)):
         assert not getattr(message, "is_backfilled", False)
         _require_event(message, frame)
 
@@ -90,12 +90,12 @@ def own_frames(data: bytes) -> None:
     except MalformedFrame as error:
         _require_plain(error)
         return
-    if isinstance(message, (Ticker, Match, GapNotice)):
+    if isinstance(message, (Ticker, Trade, GapNotice)):
         with suppress(OverflowError):  # a gap before the year 1 or after 9999, which becomes a dead letter
             _require_event(message, frame)
 
 
-def _require_event(message: Ticker | Match | GapNotice, frame: Frame) -> None:
+def _require_event(message: Ticker | Trade | GapNotice, frame: Frame) -> None:
     event = encode(to_event(message, now=RECEIVED_AT), frame.offset, frame.received_at)
     parsed = require_accepted(event, frame.received_at)
     assert event.event_id == event_id(message)
@@ -112,7 +112,7 @@ def _require_counts(frame: Frame) -> None:
     counted = count_events(frame, CHANNELS)
     named = list(ids([frame], CHANNELS))
     try:
-        made = sum(isinstance(message, (Ticker, Match)) for message in decode(frame))
+        made = sum(isinstance(message, (Ticker, Trade)) for message in decode(frame))
     except MalformedFrame:
         assert (counted, named) == (1, [])
     else:

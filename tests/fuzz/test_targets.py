@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rxbridge.events import EncodedEvent, encode, to_event
-from rxbridge.messages import Match
+from rxbridge.messages import Trade
 from tests.fuzz.__main__ import FINDINGS, read
 from tests.fuzz.acceptance import require_accepted
 from tests.fuzz.mutation import mutated
@@ -54,7 +54,7 @@ def test_what_was_found_once_is_found_no_more(path: Path) -> None:
 
 
 def event(**changes: object) -> EncodedEvent:
-    made = encode(to_event(Match(product_id="BTC-USD", trade_id=1, price="1", size="1")), 1)
+    made = encode(to_event(Trade(product_id="BTC-USD", trade_id=1, price="1", size="1")), 1)
     content = json.loads(made.body)
     for place, value in changes.items():
         *outer, name = place.split("__")

@@ -8,7 +8,7 @@ from rxbridge.audit.trades import Spans, TradeBook
 from rxbridge.backfill.state import ProductState, State
 from rxbridge.backfill.tracker import LEAP
 from rxbridge.journal import MarketGap
-from rxbridge.messages import Frame, Match
+from rxbridge.messages import Frame, Trade
 
 SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 8)).map(lambda pair: (pair[0], pair[0] + pair[1])))
 EVERYTHING_FOLLOWED = State(offset=10**9)
@@ -50,7 +50,7 @@ class Book:
         frame = Frame(b"", 1, connection, 0, self.offset)
         source = "rest" if connection == 0 else None
         self.book.read(frame)
-        self.book.trade(Match(frame=frame, product_id=product, trade_id=trade, rxbridge_source=source))
+        self.book.trade(Trade(frame=frame, product_id=product, trade_id=trade, rxbridge_source=source))
 
     def missing(self, *gaps: MarketGap) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         holes, still_open = self.book.missing(gaps)

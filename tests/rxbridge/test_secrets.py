@@ -14,7 +14,7 @@ import pytest
 from rxbridge.config import Settings, load
 from rxbridge.errors import ConfigError, DeliveryError
 from rxbridge.events import encode, to_event
-from rxbridge.messages import Match
+from rxbridge.messages import Trade
 from rxbridge.pulsestream.client import PulseStreamClient
 from tests.rxbridge.parrot import FORMS, Parrot, answers, traces
 
@@ -88,7 +88,7 @@ def test_a_mistake_in_the_settings_does_not_tell_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_no_error_tells_it_whatever_a_server_says(form: str) -> None:
-    event = encode(to_event(Match(product_id="BTC-USD", trade_id=1, price="1", size="1")), 1)
+    event = encode(to_event(Trade(product_id="BTC-USD", trade_id=1, price="1", size="1")), 1)
     errors: list[DeliveryError] = []
     with Parrot([form]) as parrot, PulseStreamClient(parrot.url, KEY, read_timeout_seconds=5.0) as client:
         while not parrot.rounds:

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from rxbridge.backfill import Backfill
-from rxbridge.coinbase.exchange import decode
+from rxbridge.coinbase.decoding import decode
 from rxbridge.coinbase.rest import RestTrade
 from rxbridge.errors import MalformedFrame
 from rxbridge.journal import Journal
-from rxbridge.messages import Frame, GapNotice, Match, Message
+from rxbridge.messages import Frame, GapNotice, Message, Trade
 
 PRODUCT = "BTC-USD"
 SECOND = 10**9
@@ -144,7 +144,7 @@ def trade_ids(journal: Journal, product: str = PRODUCT, *, fetched: bool | None 
     return [
         int(one.trade_id)
         for one in messages(journal)
-        if isinstance(one, Match)
+        if isinstance(one, Trade)
         and one.product_id == product
         and isinstance(one.trade_id, int)
         and fetched in (None, one.is_backfilled)

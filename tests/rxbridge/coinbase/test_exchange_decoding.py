@@ -15,11 +15,11 @@ from rxbridge.messages import (
     FeedErrorMessage,
     Frame,
     Heartbeat,
-    LastMatch,
-    Match,
+    LastTrade,
     SubscribedChannel,
     Subscriptions,
     Ticker,
+    Trade,
     Unknown,
 )
 
@@ -60,8 +60,8 @@ def test_a_ticker_keeps_every_field_as_it_came() -> None:
     assert decode(source) == (Ticker(**fields, frame=source),)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("match", Match), ("last_match", LastMatch)])
-def test_a_match_keeps_every_field_as_it_came(name: str, kind: type[Match]) -> None:
+@pytest.mark.parametrize(("name", "kind"), [("match", Trade), ("last_match", LastTrade)])
+def test_a_match_keeps_every_field_as_it_came(name: str, kind: type[Trade]) -> None:
     fields: dict[str, Any] = {
         "trade_id": 10,
         "maker_order_id": "ac928c66-ca53-498f-9c13-a110027a60e8",
@@ -216,7 +216,7 @@ def test_the_last_of_a_repeated_key_counts() -> None:
     assert decoded(b'{"type":"ticker","price":"1","price":"2"}').price == "2"
     assert decoded(b'{"type":"ticker","price":{},"price":"2"}').price == "2"
     assert decoded(b'{"price":"1","type":"nothing known","type":"ticker"}').price == "1"
-    assert isinstance(decoded(b'{"type":"ticker","type":"match","price":"1"}'), Match)
+    assert isinstance(decoded(b'{"type":"ticker","type":"match","price":"1"}'), Trade)
 
 
 @pytest.mark.parametrize("name", ["frame", FRAME_FIELD])

@@ -16,7 +16,8 @@ from reactivex import Observable
 
 from rxbridge import coinbase
 from rxbridge.coinbase.answers import answer_in
-from rxbridge.coinbase.exchange import DEEPEST, decode
+from rxbridge.coinbase.exchange import decode
+from rxbridge.coinbase.lenient import DEEPEST
 from rxbridge.errors import ConnectionLost, MalformedFrame
 from rxbridge.messages import Frame, Unknown
 from tests.rxbridge.coinbase.servers import Observed, RawServer, frame, subscribed, upgrade, wait_for
@@ -104,7 +105,7 @@ def test_a_crowded_frame_still_says_what_it_is() -> None:
     assert verdict(CROWDED["lists in an unknown type"]) == "Unknown x"
     assert verdict(CROWDED["an array of objects"]) == "Unknown "
     assert verdict(CROWDED["a type that is a list"]) == "Unknown "
-    assert verdict(CROWDED["lists in a match"]) == "Match "
+    assert verdict(CROWDED["lists in a match"]) == "Trade "
     assert "of the type ticker" in verdict(CROWDED["an odd ticker"])
     assert "truncated" in verdict(CROWDED["cut off"])
     assert "malformed" in verdict(repeated(b'{"type":"x","a":[', b"[]", b'],"b":"\xff"}'))

@@ -86,7 +86,7 @@ def accepted() -> Callable[[EncodedEvent, Frame], dict[str, Any]]:
         _accept(event, frame.received_at)
         assert event["event_id"] == encoded.event_id
         assert event["title"] == encoded.title
-        assert event["payload"]["price"] == encoded.price
+        assert event["payload"].get("price") == encoded.price
         assert datetime.fromisoformat(event["timestamp"]) == encoded.timestamp
         return event
 
@@ -154,7 +154,17 @@ def frame() -> Callable[[Mapping[str, Any] | bytes], Frame]:
 @pytest.fixture(scope="session")
 def recorded_frames(real_recording: Callable[[str], Path]) -> list[Frame]:
     """The frames of a recording of the Exchange feed, where there is one."""
+    return _frames(real_recording("exchange-2021"))
+
+
+@pytest.fixture(scope="session")
+def advanced_frames(real_recording: Callable[[str], Path]) -> list[Frame]:
+    """The frames of a recording of Advanced Trade, where there is one."""
+    return _frames(real_recording("advanced-2026"))
+
+
+def _frames(path: Path) -> list[Frame]:
     return [
         Frame(recorded.data, recorded.received_at, connection=1, index=index)
-        for index, recorded in enumerate(read(real_recording("exchange-2021")))
+        for index, recorded in enumerate(read(path))
     ]

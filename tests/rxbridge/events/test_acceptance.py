@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from rxbridge.coinbase.exchange import decode
+from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events import EncodedEvent, encode, event_id, to_event
-from rxbridge.messages import Frame, Match, Ticker
+from rxbridge.messages import Frame, Ticker, Trade
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -61,7 +61,7 @@ def test_a_damaged_message_is_accepted_or_malformed(
         (message,) = decode(source)
     except MalformedFrame:
         return
-    assert isinstance(message, (Ticker, Match))
+    assert isinstance(message, (Ticker, Trade))
 
     event = accepted(encode(to_event(message), 0), source)
 
@@ -106,7 +106,7 @@ def test_a_message_made_by_hand_is_accepted_too(
     names = ("price", "open_24h", "volume_24h", "low_24h", "high_24h", "best_bid", "best_ask", "trade_id", "last_size")
     for message in (
         Ticker(**common, **dict(zip(names, numbers, strict=True))),
-        Match(**common, price=numbers[0], size=numbers[1], trade_id=numbers[2], maker_order_id=side),
+        Trade(**common, price=numbers[0], size=numbers[1], trade_id=numbers[2], maker_order_id=side),
     ):
         accepted(encode(to_event(message), 0), source)
 
@@ -127,8 +127,8 @@ def test_the_same_frame_gives_the_same_event(
         (first,), (second,) = decode(frame(data)), decode(frame(bytes(bytearray(data))))
     except MalformedFrame:
         return
-    assert isinstance(first, (Ticker, Match))
-    assert isinstance(second, (Ticker, Match))
+    assert isinstance(first, (Ticker, Trade))
+    assert isinstance(second, (Ticker, Trade))
 
     one, other = to_event(first, environment=environment, now=0), to_event(second, environment=environment, now=10**18)
 

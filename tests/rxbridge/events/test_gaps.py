@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxbridge.coinbase.exchange import decode
+from rxbridge.coinbase.decoding import decode
 from rxbridge.events import encode, event_id, to_event
-from rxbridge.messages import OWN_CONNECTION, Frame, GapNotice, Match, Unknown
+from rxbridge.messages import OWN_CONNECTION, Frame, GapNotice, Trade, Unknown
 
 NOW = 1_764_000_000_123_456_789
 TRADES = {
@@ -123,7 +123,7 @@ def test_a_trade_from_rest_says_so_and_keeps_its_id(connection: int, *, backfill
         "rxbridge_source": "rest",
     }
     (match,) = decode(frame(fields, connection))
-    assert isinstance(match, Match)
+    assert isinstance(match, Trade)
     assert event_id(match) == "coinbase-BTC-USD-match-5"
     payload = json.loads(encode(to_event(match, now=NOW), 7).body)["payload"]
     assert payload.get("backfilled", False) is backfilled

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from rxbridge.events import event_id
-from rxbridge.messages import Frame, LastMatch, Match, Ticker
+from rxbridge.messages import Frame, LastTrade, Ticker, Trade
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -19,15 +19,15 @@ def test_a_ticker_is_known_by_product_and_trade() -> None:
     assert event_id(Ticker(product_id="BTC-USD", trade_id=5)) == "coinbase-BTC-USD-5"
 
 
-@pytest.mark.parametrize("kind", [Match, LastMatch])
-def test_a_trade_is_another_event_than_its_ticker(kind: type[Match]) -> None:
+@pytest.mark.parametrize("kind", [Trade, LastTrade])
+def test_a_trade_is_another_event_than_its_ticker(kind: type[Trade]) -> None:
     assert event_id(kind(product_id="BTC-USD", trade_id=5)) == "coinbase-BTC-USD-match-5"
 
 
 @pytest.mark.parametrize("trade_id", [None, 0, -5, "", "five", 2**63])
-@pytest.mark.parametrize("kind", [Ticker, Match])
+@pytest.mark.parametrize("kind", [Ticker, Trade])
 def test_without_a_trade_id_it_is_known_by_its_frame(
-    frame: Callable[..., Frame], kind: type[Ticker] | type[Match], trade_id: Any
+    frame: Callable[..., Frame], kind: type[Ticker] | type[Trade], trade_id: Any
 ) -> None:
     source = frame(b"the same bytes")
 
@@ -50,7 +50,7 @@ def test_without_a_trade_id_it_is_known_by_its_frame(
 def test_the_id_of_a_frame_is_the_same_in_every_release(frame: Callable[..., Frame], match: Mapping[str, Any]) -> None:
     source = frame({**match, "trade_id": None})
 
-    assert event_id(Match(product_id="BTC-USD", frame=source)) == (
+    assert event_id(Trade(product_id="BTC-USD", frame=source)) == (
         "coinbase-BTC-USD-match-4e4b0b59-4822-5dc1-9873-80a91be43712"
     )
 
@@ -69,14 +69,14 @@ def test_an_odd_product_is_told_by_a_digest(product: str) -> None:
 
 
 products = st.text() | st.from_regex(r"[A-Za-z0-9._-]{1,45}", fullmatch=True) | st.just("A-match") | st.none()
-messages = st.tuples(st.sampled_from([Ticker, Match]), products, st.integers(1, 9))
+messages = st.tuples(st.sampled_from([Ticker, Trade]), products, st.integers(1, 9))
 
 
 @unhurried
 @given(
-    st.sampled_from([Ticker, Match, LastMatch]), products | st.text(min_size=500), st.integers() | st.text() | st.none()
+    st.sampled_from([Ticker, Trade, LastTrade]), products | st.text(min_size=500), st.integers() | st.text() | st.none()
 )
-def test_pulsestream_takes_every_id(kind: type[Ticker] | type[Match], product: str | None, trade_id: Any) -> None:
+def test_pulsestream_takes_every_id(kind: type[Ticker] | type[Trade], product: str | None, trade_id: Any) -> None:
     identity = event_id(kind(product_id=product, trade_id=trade_id))
 
     assert re.fullmatch(r"coinbase-[!-~]{1,91}", identity)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from rxbridge import __version__
-from rxbridge.coinbase.exchange import decode
+from rxbridge.coinbase.decoding import decode
 from rxbridge.events import Event, encode, event_id, to_event
-from rxbridge.messages import Frame, Match, Ticker
+from rxbridge.messages import Frame, Ticker, Trade
 
 MakeFrame = Callable[..., Frame]
 PROCESSED_AT = 1_700_000_000_123_456_789
@@ -19,7 +19,7 @@ PROCESSED_AT_TEXT = "2023-11-14T22:13:20.123456"
 
 def mapped(frame: Frame, **options: Any) -> Event:
     (message,) = decode(frame)
-    assert isinstance(message, (Ticker, Match))
+    assert isinstance(message, (Ticker, Trade))
     return to_event(message, now=PROCESSED_AT, **options)
 
 

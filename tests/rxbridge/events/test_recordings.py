@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from rxbridge.coinbase.exchange import decode
+from rxbridge.coinbase.decoding import decode
 from rxbridge.events import EncodedEvent, encode, event_id, to_event
-from rxbridge.messages import Frame, LastMatch, Match, Ticker, Unknown
+from rxbridge.messages import Candle, Frame, LastTrade, Ticker, Trade, Unknown
 
 
 def test_every_recorded_frame_is_a_message(recorded_frames: list[Frame]) -> None:
@@ -15,7 +15,7 @@ def test_every_recorded_frame_is_a_message(recorded_frames: list[Frame]) -> None
     kinds = Counter(type(message).__name__ for message in messages)
     unknown = Counter(message.type for message in messages if isinstance(message, Unknown))
 
-    assert kinds == {"Ticker": 45, "Match": 35, "LastMatch": 10, "Subscriptions": 3, "Unknown": 5813}
+    assert kinds == {"Ticker": 45, "Trade": 35, "LastTrade": 10, "Subscriptions": 3, "Unknown": 5813}
     assert unknown == {"l2update": 5803, "snapshot": 10}
 
 
@@ -26,7 +26,7 @@ def test_every_recorded_ticker_and_trade_is_an_event_without_a_flaw(
     trades = list[dict[str, Any]]()
     for frame in recorded_frames:
         (message,) = decode(frame)
-        if isinstance(message, (Ticker, Match)):
+        if isinstance(message, (Ticker, Trade)):
             encoded = encode(to_event(message), frame.offset)
             assert frame.data in encoded.body
             (tickers if isinstance(message, Ticker) else trades).append(accepted(encoded, frame))
@@ -46,5 +46,40 @@ def test_every_recorded_ticker_and_trade_is_an_event_without_a_flaw(
 def test_a_recorded_last_match_has_the_id_that_the_match_would_have(recorded_frames: list[Frame]) -> None:
     for frame in recorded_frames:
         (message,) = decode(frame)
-        if isinstance(message, LastMatch):
-            assert event_id(message) == event_id(Match(product_id=message.product_id, trade_id=message.trade_id))
+        if isinstance(message, LastTrade):
+            assert event_id(message) == event_id(Trade(product_id=message.product_id, trade_id=message.trade_id))
+
+
+def test_every_recorded_frame_of_advanced_trade_is_messages(advanced_frames: list[Frame]) -> None:
+    messages = [message for frame in advanced_frames for message in decode(frame)]
+
+    kinds = Counter(type(message).__name__ for message in messages)
+    unknown = Counter(message.type for message in messages if isinstance(message, Unknown))
+    candles = {(message.product_id, message.start) for message in messages if isinstance(message, Candle)}
+    trades: dict[str | None, list[int]] = {}
+    for message in messages:
+        if isinstance(message, Trade):
+            trades.setdefault(message.product_id, []).append(int(message.trade_id or 0))
+
+    assert (kinds["Trade"], kinds["Ticker"], len(candles)) == (258, 104, 200)
+    assert set(unknown) == {"l2_data"}
+    assert set(trades) == {"BTC-USD", "ETH-USD"}
+    for ids in trades.values():
+        assert ids == list(range(ids[0], ids[0] + len(ids))), "each trade once, in the order of the ids"
+
+
+def test_every_recorded_item_of_advanced_trade_is_an_event_without_a_flaw(
+    advanced_frames: list[Frame], accepted: Callable[[EncodedEvent, Frame], dict[str, Any]]
+) -> None:
+    found: dict[str, str] = {}
+    for frame in advanced_frames:
+        for message in decode(frame):
+            if isinstance(message, (Ticker, Trade, Candle)):
+                event = accepted(encode(to_event(message), frame.offset, frame.received_at, message.part), frame)
+                assert "invalid_fields" not in event["payload"]
+                assert event["payload"]["feed"] == "advanced"
+                found[event["event_id"]] = event["source"]["endpoint"]
+
+    endpoints = Counter(found.values())
+    assert (endpoints["/ticker"], endpoints["/matches"]) == (104, 258)
+    assert endpoints["/candles"] >= 200, "some of them revised"

@@ -78,7 +78,7 @@ def test_ticker_and_match_of_a_trade_agree(seed: int, product_id: str) -> None:
     (product,) = products_named([product_id])
     tick = Market(product, seed=seed, start_ns=1_700_000_000_000_000_000).latest
     ticker = msgspec.json.decode(wire.ticker(product, tick), type=messages.Ticker)
-    match = msgspec.json.decode(wire.match(product, tick.trade), type=messages.Match)
+    match = msgspec.json.decode(wire.match(product, tick.trade), type=messages.Trade)
     assert (ticker.product_id, ticker.trade_id, ticker.price, ticker.last_size, ticker.time, ticker.sequence) == (
         match.product_id,
         match.trade_id,

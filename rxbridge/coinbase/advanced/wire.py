@@ -1,0 +1,129 @@
+"""What Advanced Trade sends, named as on the wire: https://docs.cdp.coinbase.com/advanced-trade/docs/ws-channels.
+
+A frame is an envelope, told by its `channel`, of events, each of which lists items. The items stay as they came until
+they are read one by one. Any field of an item may be missing, null, or of a surprising simple type.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw
+
+from rxbridge.messages import Number
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False):
+    """An item of `market_trades`; `side` is the maker's, BUY or SELL, and the id is text."""
+
+    product_id: str | None = None
+    trade_id: Number = None
+    price: Number = None
+    size: Number = None
+    time: str | None = None
+    side: str | None = None
+
+
+class Ticker(msgspec.Struct, frozen=True, gc=False):
+    """An item of `ticker`, or of `ticker_batch`, where there is no bid and ask."""
+
+    product_id: str | None = None
+    price: Number = None
+    volume_24_h: Number = None
+    low_24_h: Number = None
+    high_24_h: Number = None
+    low_52_w: Number = None
+    high_52_w: Number = None
+    price_percent_chg_24_h: Number = None
+    best_bid: Number = None
+    best_ask: Number = None
+    best_bid_quantity: Number = None
+    best_ask_quantity: Number = None
+
+
+class Candle(msgspec.Struct, frozen=True, gc=False):
+    """An item of `candles`: five minutes from `start`, in Unix seconds, as text."""
+
+    product_id: str | None = None
+    start: Number = None
+    high: Number = None
+    low: Number = None
+    open: Number = None
+    close: Number = None
+    volume: Number = None
+
+
+class TradesEvent(msgspec.Struct, frozen=True, gc=False):
+    """The newest trade comes first. The `snapshot` has the last 100 trades of a product, or none."""
+
+    type: str | None = None
+    trades: list[Raw] = []
+
+
+class TickersEvent(msgspec.Struct, frozen=True, gc=False):
+    """Tickers."""
+
+    type: str | None = None
+    tickers: list[Raw] = []
+
+
+class CandlesEvent(msgspec.Struct, frozen=True, gc=False):
+    """Candles; the `snapshot` has the last hundred or so."""
+
+    type: str | None = None
+    candles: list[Raw] = []
+
+
+class HeartbeatEvent(msgspec.Struct, frozen=True, gc=False):
+    """The time is in the format of Go's `Time.String`."""
+
+    current_time: str | None = None
+    heartbeat_counter: Number = None
+
+
+class SubscriptionsEvent(msgspec.Struct, frozen=True, gc=False):
+    """All that the connection is subscribed to, by channel."""
+
+    subscriptions: dict[str, list[str]] = {}
+
+
+class Envelope(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="channel"):
+    """What all frames but errors have. `sequence_num` counts the frames of a connection, from 0."""
+
+    timestamp: str | None = None
+    sequence_num: Number = None
+
+
+class MarketTrades(Envelope, frozen=True, gc=False, tag="market_trades"):
+    """A frame of trades."""
+
+    events: list[TradesEvent]
+
+
+class Tickers(Envelope, frozen=True, gc=False, tag="ticker"):
+    """A frame of tickers."""
+
+    events: list[TickersEvent]
+
+
+class TickerBatch(Envelope, frozen=True, gc=False, tag="ticker_batch"):
+    """A frame of tickers, every five seconds."""
+
+    events: list[TickersEvent]
+
+
+class Candles(Envelope, frozen=True, gc=False, tag="candles"):
+    """A frame of candles."""
+
+    events: list[CandlesEvent]
+
+
+class Heartbeats(Envelope, frozen=True, gc=False, tag="heartbeats"):
+    """A frame a second."""
+
+    events: list[HeartbeatEvent]
+
+
+class Subscriptions(Envelope, frozen=True, gc=False, tag="subscriptions"):
+    """The acknowledgement of every message that subscribes or unsubscribes."""
+
+    events: list[SubscriptionsEvent]
