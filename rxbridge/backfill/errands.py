@@ -119,6 +119,13 @@ class Filling:
             if first <= newest:
                 self._tracker.reach_back(first, newest)
 
+    def look(self, grace_seconds: float) -> Errand:
+        """Find out which trade is the newest: what is missing before it shows then."""
+        page = yield Ask(self._product, None, 1)
+        if page:
+            # The feed may be about to bring it.
+            self._tracker.expect(page[-1].trade_id, self._monotonic() + grace_seconds)
+
     def _give_up_excess(self, now: float) -> None:
         most = self._limits.max_trades
         if most is None:

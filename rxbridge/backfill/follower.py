@@ -9,10 +9,11 @@ import msgspec
 
 from rxbridge.backfill.state import State, at_rest, awake
 from rxbridge.backfill.tracker import Tracker
+from rxbridge.coinbase.advanced.sequence import sequence_num
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events.cleaning import whole
-from rxbridge.messages import OWN_CONNECTION, Frame, Heartbeat, Message, Subscriptions, Ticker, Trade, Unknown
+from rxbridge.messages import OWN_CONNECTION, Candle, Frame, Heartbeat, Message, Subscriptions, Ticker, Trade, Unknown
 
 _TYPES: dict[str, tuple[str, ...]] = {
     "ticker": ("ticker",),
@@ -27,16 +28,18 @@ _BOOKS = (b'{"type":"l2update"', b'{"type":"snapshot"', b'{"channel":"l2_data"')
 
 
 class Silence(NamedTuple):
-    """A channel brought nothing of some products from `first` to `last`, because of a disconnect.
+    """A channel brought nothing, or not all, of some products from `first` to `last`: nanoseconds since the Unix epoch.
 
-    A product's silence ends when Coinbase acknowledges its subscription, or sends something of it, whichever comes
-    first: one that is refused after a disconnect has a silence of its own. Times are nanoseconds since the Unix epoch.
+    After a disconnect a product's silence ends when Coinbase acknowledges its subscription, or sends something of it,
+    whichever comes first: one that is refused after a disconnect has a silence of its own. Within a connection it lies
+    between two frames of Advanced Trade, where their numbers say that `lost_frames` were lost in between.
     """
 
     channel: str
     products: tuple[str, ...]
     first: int
     last: int
+    lost_frames: int = 0
 
 
 class Follower:
@@ -52,6 +55,7 @@ class Follower:
     Attributes:
         offset: The last frame that was followed.
         trackers: By product.
+        suspects: Products of which trades may be missing that no newer one has betrayed yet.
     """
 
     def __init__(
@@ -74,7 +78,9 @@ class Follower:
         self._connection = state.connection
         self._last_at = state.last_at
         self._silent = {channel: dict(products) for channel, products in state.silent.items()}
+        self._sequence = state.sequence
         self._quoted_to = state.quoted_to
+        self.suspects = set(state.suspects)
 
     def begin_again(self, trackers: Mapping[str, Tracker], *, offsets_begin_again: bool) -> None:
         """Follow all frames anew, from the first, with these trackers; disconnects that are on record stay so."""
@@ -91,6 +97,8 @@ class Follower:
             connection=self._connection,
             last_at=self._last_at,
             silent={channel: dict(products) for channel, products in self._silent.items()},
+            sequence=self._sequence,
+            suspects=sorted(self.suspects),
             quoted_to=self._quoted_to,
         )
 
@@ -158,7 +166,24 @@ class Follower:
                         # One that was silent before already has been so for longer.
                         silent.setdefault(product, (self._last_at, 0))
             self._connection = frame.connection
+            self._sequence = -1
+        self._follow_sequence(frame)
         self._last_at = frame.received_at
+
+    def _follow_sequence(self, frame: Frame) -> None:
+        """Whatever the frames held that were lost, which only their numbers tell."""
+        number = sequence_num(frame.data)
+        if number is None or number <= self._sequence:
+            return
+        lost, self._sequence = number - self._sequence - 1, number
+        if not lost:
+            return
+        self.suspects.update(self.trackers)
+        first, last = self._last_at, max(self._last_at, frame.received_at)
+        for channel in self._channels:
+            products = tuple(product for product in self._quoted if product not in self._silent.get(channel, {}))
+            if products and first:
+                self._silences.append(Silence(channel, products, first, last, lost))
 
     def _hear(self, message: Message) -> None:
         """End the silences that this message shows to be over."""
@@ -209,7 +234,7 @@ _ABOUT_DECODER = msgspec.json.Decoder(_About)
 
 def _product(message: Message) -> str:
     """Whom a message is about; empty if it does not say."""
-    if isinstance(message, (Ticker, Heartbeat)):
+    if isinstance(message, (Ticker, Heartbeat, Candle)):
         return message.product_id or ""
     try:
         product = _ABOUT_DECODER.decode(message.frame.data).product_id
@@ -219,5 +244,5 @@ def _product(message: Message) -> str:
     return product if isinstance(product, str) else ""
 
 
-_NAMES: dict[type[Message], str] = {Ticker: "ticker", Heartbeat: "heartbeat"}
+_NAMES: dict[type[Message], str] = {Ticker: "ticker", Heartbeat: "heartbeat", Candle: "candles"}
 """The wire names of messages that are not `Unknown`, as far as a channel of them cannot be replayed."""

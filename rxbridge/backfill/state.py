@@ -30,6 +30,8 @@ class State(msgspec.Struct):
         last_at: When that frame was received: nanoseconds since the Unix epoch.
         silent: By channel, the products that a disconnect has interrupted and that are not subscribed to again, with
             the time at which the last frame before that was received, and the first after; 0 before there is one.
+        sequence: The number of the newest frame of that connection, on Advanced Trade; -1 before the first.
+        suspects: Products of which trades may be missing that no newer one has betrayed yet.
         quoted_to: The offset up to which disconnects are on record.
         damage: Stands for the damage to the journal that was dealt with.
         since: Nanoseconds since the Unix epoch: the products in `reaching` are still to be followed from then on.
@@ -42,6 +44,8 @@ class State(msgspec.Struct):
     connection: int = 0
     last_at: int = 0
     silent: dict[str, dict[str, tuple[int, int]]] = {}
+    sequence: int = -1
+    suspects: list[str] = []
     quoted_to: int = 0
     damage: str = ""
     since: int = 0

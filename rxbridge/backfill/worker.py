@@ -11,7 +11,7 @@ from loguru import logger
 
 from rxbridge.backfill.desk import Desk, Rest
 from rxbridge.backfill.errands import Errand, Filling, Limits
-from rxbridge.backfill.follower import Follower
+from rxbridge.backfill.follower import Follower, Silence
 from rxbridge.backfill.ledger import Ledger
 from rxbridge.backfill.memory import Memory, damage_to
 from rxbridge.backfill.reporter import Reporter
@@ -145,7 +145,9 @@ class Worker:
             if caught_up and not (self._unread or self._ledger.has_waiting):
                 self._take_on()
                 self._desk.ask()
-            self._is_caught_up = caught_up and not (self._unread or self._follower.missing or self._reaching)
+            self._is_caught_up = caught_up and not (
+                self._unread or self._follower.missing or self._reaching or self._follower.suspects
+            )
             self._save_when_due()
             if caught_up and not self._ledger.has_waiting:
                 self._wait()
@@ -159,10 +161,7 @@ class Worker:
             self._is_caught_up = False  # before the offset says that they were read: see `idle`
             self._follower.follow(frames, time.monotonic())
         for silence in self._follower.take_silences():
-            seconds = (silence.last - silence.first) / 1e9
-            reason = (
-                f"the connection was lost; Coinbase does not say afterwards what the channel brought in {seconds:.1f} s"
-            )
+            reason = _reason(silence)
             self._ledger.record_missing_quotes(silence.channel, silence.products, silence.first, silence.last, reason)
         caught_up = len(frames) < _READ_FRAMES and sum([len(frame.data) for frame in frames]) < _READ_BYTES
         self._unread = self._unread and not caught_up
@@ -181,6 +180,16 @@ class Worker:
                 for first, last in tracker.news(now):
                     self._reporter.found(product, first, last)
                 self._desk.begin(product, filling.fill())
+            elif product in self._follower.suspects:
+                self._desk.begin(product, self._look(product, filling))
+
+    def _look(self, product: str, filling: Filling) -> Errand:
+        try:
+            yield from filling.look(self._plan.grace_seconds)
+        except RestRefused:
+            self._follower.suspects.discard(product)
+            raise
+        self._follower.suspects.discard(product)
 
     def _reach_back(self, product: str, filling: Filling) -> Errand:
         try:
@@ -275,3 +284,15 @@ class Worker:
         self._ledger.begin_again()
         self._follower.begin_again(trackers, offsets_begin_again=offsets_begin_again)
         self._damage = damage
+
+
+def _reason(silence: Silence) -> str:
+    if silence.lost_frames:
+        return (
+            f"frames of the connection were lost, {silence.lost_frames} by their numbers; "
+            "Coinbase does not say afterwards what the channel brought in them"
+        )
+    if silence.last <= silence.first:
+        return "the connection was lost, for a time that nobody knows, as the clock was set back meanwhile"
+    seconds = (silence.last - silence.first) / 1e9
+    return f"the connection was lost; Coinbase does not say afterwards what the channel brought in {seconds:.1f} s"
