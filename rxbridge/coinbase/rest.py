@@ -1,4 +1,4 @@
-"""Coinbase's Exchange REST API, as far as it is needed to fetch trades: one request, one answer, typed.
+"""Coinbase's Exchange REST API, as far as it is needed, for trades and products: one request, one answer, typed.
 
 https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-trades. Nothing here waits and
 tries again: each failure is an error that says whether that makes sense, and when.
@@ -21,6 +21,7 @@ import requests
 import urllib3
 
 import rxbridge
+from rxbridge.coinbase import catalogue
 from rxbridge.errors import ConfigError, RestFailed, RestRefused, quoted
 from rxbridge.events.cleaning import whole
 from rxbridge.http_deadlines import DirectSession, TimelyAdapter
@@ -66,7 +67,7 @@ _RECORD = msgspec.json.Decoder(_Record)
 
 
 class RestClient:
-    """Asks for trades, one request at a time.
+    """Asks for trades and products, one request at a time.
 
     TLS is verified. Proxies are taken from HTTPS_PROXY and NO_PROXY, as for the feed; nothing else of the environment
     is used, and no redirect is followed.
@@ -76,7 +77,7 @@ class RestClient:
         connect_timeout_seconds: How long opening a connection, or sending, may stall.
         read_timeout_seconds: How long the server may be silent, and how long an answer may take to arrive.
         ca_file: A file of further trusted certificates (PEM), beside those of the system.
-        max_answer_bytes: A longer answer is an error; a thousand trades take about 150,000.
+        max_answer_bytes: A longer answer about trades is an error; a thousand of them take about 150,000.
         clock: Unix time in seconds.
 
     Raises:
@@ -122,9 +123,19 @@ class RestClient:
         """
         query = {"limit": str(limit)} | ({} if after is None else {"after": str(after)})
         url = f"{self.url}/products/{quote(product, safe='')}/trades"
-        return _trades(url, self._get(url, query))
+        return _trades(url, self._get(url, query, self._max_answer_bytes))
 
-    def _get(self, url: str, query: Mapping[str, str]) -> bytes:
+    def products(self) -> dict[str, catalogue.Product]:
+        """All products that Coinbase lists, delisted ones included, by id.
+
+        Raises:
+            RestFailed: No answer, or none that can be used.
+            RestRefused: There is no such list at this address.
+        """
+        url = f"{self.url}/products"
+        return catalogue.parse(url, self._get(url, {}, catalogue.MOST_BYTES))
+
+    def _get(self, url: str, query: Mapping[str, str], max_bytes: int) -> bytes:
         try:
             with self._session.get(
                 url,
@@ -134,7 +145,7 @@ class RestClient:
                 allow_redirects=False,
                 proxies=_proxies(self._host),
             ) as response:
-                body = self._read(response, url)
+                body = self._read(response, url, max_bytes)
         except _NETWORK_ERRORS as error:
             self._session.close()
             late = f"it has not arrived within {self._timeouts[1]:g} s" if isinstance(error, _TIMEOUTS) else None
@@ -146,14 +157,14 @@ class RestClient:
         retry_after = _retry_after(response.headers, self._clock())
         raise RestFailed(url, quoted(_detail(body)), status=response.status_code, retry_after=retry_after)
 
-    def _read(self, response: requests.Response, url: str) -> bytes:
+    def _read(self, response: requests.Response, url: str, max_bytes: int) -> bytes:
         raw = cast("urllib3.HTTPResponse", response.raw)
         content = bytearray()
         # No decompression: none was asked for, and a small answer could unpack to a very large one.
         while chunk := raw.read1(_CHUNK_BYTES, decode_content=False):
             content += chunk
-            if len(content) > self._max_answer_bytes:
-                problem = f"it is longer than {self._max_answer_bytes} bytes"
+            if len(content) > max_bytes:
+                problem = f"it is longer than {max_bytes} bytes"
                 self._session.close()
                 raise RestFailed(url, problem, status=response.status_code)
         return bytes(content)
