@@ -1,0 +1,296 @@
+"""Which products are subscribed to: what the settings' ids and wildcards mean now, and what changes about it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from typing import Protocol, TypeAlias
+
+import msgspec
+from loguru import logger
+from tenacity import RetryCallState, Retrying, retry_if_exception
+
+from rxbridge.coinbase.catalogue import Catalogue, Resolution, is_wildcard, resolve
+from rxbridge.coinbase.stream import backoff
+from rxbridge.errors import ConfigError, JournalError, RestFailed, RestRefused, quoted
+from rxbridge.journal import Journal
+
+Changed: TypeAlias = Callable[[Sequence[str], Sequence[str]], None]
+"""Is given the products that have come and those that have gone; on the watch's thread."""
+
+_NOTE = "products"
+"""The journal's note of the list that was in force last."""
+
+_MOST_NAMED = 20
+_LOOK_FOR_STOP_SECONDS = 0.25
+
+
+class Source(Protocol):
+    """Where the list of products comes from; `rxbridge.coinbase.rest.RestClient` is one."""
+
+    def products(self) -> Catalogue:
+        """All products by id; raises `RestFailed` or `RestRefused`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What was asked for, and what it meant."""
+
+    asked: tuple[str, ...]
+    products: tuple[str, ...]
+
+
+_decoder = msgspec.json.Decoder(Note)
+
+
+class ProductWatch:
+    """Finds out which products the settings mean, at the start and then again and again, on a thread of its own.
+
+        settle ─► products ─► start ─► check ─► check ─► check ...
+                                         │ changed(added, removed)
+
+    What is wrong with a word of the list is told once, and again when the reason changes. The list that is in force is
+    remembered in the journal, so that a start while Coinbase's REST API is down can go on with it.
+
+    Args:
+        asked: Ids, and wildcards such as `*-USD` or `all`.
+        source: Coinbase's list. Nobody else may use it.
+        journal: Remembers the list.
+        stop: Set by its owner when time is up: ends every wait.
+        changed: Told of a change of the list, when it is in force.
+        check_seconds: How long between two checks.
+        keep_named: Whether ids stay whatever Coinbase's list says; see `resolve`.
+        retry_minimum_seconds: The wait after the first failure; it doubles.
+        retry_maximum_seconds: The longest.
+
+    Attributes:
+        products: The list in force; empty before `settle`.
+    """
+
+    def __init__(
+        self,
+        asked: Sequence[str],
+        source: Source,
+        journal: Journal,
+        *,
+        stop: threading.Event,
+        changed: Changed,
+        check_seconds: float = 3600.0,
+        keep_named: bool = False,
+        retry_minimum_seconds: float = 1.0,
+        retry_maximum_seconds: float = 60.0,
+    ) -> None:
+        self.products: tuple[str, ...] = ()
+        self._asked = tuple(dict.fromkeys(asked))
+        self._wildcards = [word for word in self._asked if is_wildcard(word)]
+        self._source = source
+        self._journal = journal
+        self._stop = stop
+        self._changed = changed
+        self._check_seconds = check_seconds
+        self._keep_named = keep_named
+        self._wait = backoff(retry_minimum_seconds, max(retry_minimum_seconds, retry_maximum_seconds))
+        self._failures = 0
+        self._told: dict[str, str] = {}
+        self._thread: threading.Thread | None = None
+
+    def settle(self) -> tuple[str, ...]:
+        """Find out what to start with.
+
+        While Coinbase's REST API does not answer, ids are taken as they are: the feed refuses bad ones itself. With a
+        wildcard it is the list of the last time, if the same was asked for then; else it waits for an answer.
+
+        Returns:
+            The products; none only if `stop` was set while it waited.
+
+        Raises:
+            ConfigError: Nothing that trades is left; or a wildcard is asked for at an address that has no such list.
+        """
+        self.products = self._remembered()
+        retrying = Retrying(
+            retry=retry_if_exception(self._must_be_waited_for),
+            wait=self._wait_after,
+            sleep=self._pause,
+            before_sleep=self._tell_next_try,
+            reraise=True,
+        )
+        try:
+            self._take(retrying(self._ask))
+        except (RestFailed, RestRefused) as error:
+            self._failures = 1
+            self._settle_without(error)
+        except _Stopped:
+            return ()
+        else:
+            self._failures = 0
+        return self.products
+
+    def start(self) -> None:
+        """Begin to check; returns at once."""
+        self._thread = threading.Thread(target=self._run, name="rxbridge-products", daemon=True)
+        self._thread.start()
+
+    def close(self, seconds: float) -> bool:
+        """Let go of connections, once it has ended; set `stop` before.
+
+        Returns:
+            Whether it has ended in time. If not, it still waits for an answer, and does nothing with it.
+        """
+        if self._thread is not None:
+            self._thread.join(seconds)
+            if self._thread.is_alive():
+                return False
+        self._source.close()
+        return True
+
+    def _ask(self) -> Catalogue:
+        """The list; a stop ends the wait for it, whatever the server does."""
+        outcome: Future[Catalogue] = Future()
+
+        def ask() -> None:
+            try:
+                outcome.set_result(self._source.products())
+            except Exception as error:  # noqa: BLE001 - a thread has no caller: who waits raises it
+                outcome.set_exception(error)
+
+        threading.Thread(target=ask, name="rxbridge-products-start", daemon=True).start()
+        while not self._stop.is_set():
+            if wait([outcome], _LOOK_FOR_STOP_SECONDS).done:
+                return outcome.result()
+        raise _Stopped
+
+    def _must_be_waited_for(self, error: BaseException) -> bool:
+        return isinstance(error, RestFailed) and bool(self._wildcards) and not self.products
+
+    def _settle_without(self, error: RestFailed | RestRefused) -> None:
+        if not self._wildcards:
+            self.products = self._asked
+            logger.warning("[PRODUCTS] Not validated, and subscribed to as they are: {}", error)
+        elif self.products:
+            known = f"the {len(self.products)} of the last time"
+            logger.warning("[PRODUCTS] What {} means is not known now; going on with {}: {}", self._words, known, error)
+        else:
+            problem = f"what {self._words} means is not known: {error}"
+            raise ConfigError("feed.products", problem, "set backfill.url to Coinbase's REST API, or name the products")
+
+    def _take(self, catalogue: Catalogue) -> None:
+        """Begin with what the list says."""
+        meant = self._meaning(catalogue)
+        meant.require_some(self._asked)
+        self.products = meant.products
+        self._tell(meant)
+        if self._wildcards:
+            logger.info("[PRODUCTS] {} means {} products: {}", self._words, len(self.products), some(self.products))
+        self._remember()
+
+    def _meaning(self, catalogue: Catalogue) -> Resolution:
+        return resolve(self._asked, catalogue, held=self.products, keep_named=self._keep_named)
+
+    def _run(self) -> None:
+        pause = self._wait(1, Exception()) if self._failures else self._check_seconds
+        while not self._stop.wait(pause):
+            try:
+                pause = self._check()
+            except Exception as error:  # noqa: BLE001 - a thread has no caller: told, and checked again
+                logger.opt(exception=error).error("[PRODUCTS] A check has failed, will check again: {}", error)
+                pause = self._check_seconds
+
+    def _check(self) -> float:
+        """Look once; how long to wait before the next time."""
+        try:
+            catalogue = self._source.products()
+        except (RestFailed, RestRefused) as error:
+            self._failures += 1
+            pause = self._pause_after(error)
+            if self._failures == 1:
+                logger.warning("[PRODUCTS] Cannot be checked now, will try again in {:.1f} s: {}", pause, error)
+            return pause
+        if self._failures:
+            self._failures = 0
+            logger.info("[PRODUCTS] Coinbase's REST API answers again")
+        if not self._stop.is_set():
+            self._compare(self._meaning(catalogue))
+        return self._check_seconds
+
+    def _compare(self, meant: Resolution) -> None:
+        self._tell(meant)
+        if not meant.products:
+            logger.warning("[PRODUCTS] Nothing of what is asked for trades any more; the list stays as it is")
+            return
+        added = [product for product in meant.products if product not in self.products]
+        removed = [product for product in self.products if product not in meant.products]
+        if added or removed:
+            self.products = meant.products
+            self._remember()
+            self._changed(added, removed)
+
+    def _tell(self, meant: Resolution) -> None:
+        """Say what is left out, unless that was said before."""
+        problems = meant.problems()
+        for sentence in self._untold(problems).values():
+            logger.warning("[PRODUCTS] {}", sentence)
+        for product, reason in self._untold(meant.paused).items():
+            logger.warning("[PRODUCTS] {} does not trade now ({}); it is subscribed to all the same", product, reason)
+        if passed_over := self._untold(meant.passed_over):
+            listed = some([f"{product} ({reason})" for product, reason in passed_over.items()])
+            logger.info("[PRODUCTS] {} matches and does not trade, and is left out: {}", len(passed_over), listed)
+        self._told = problems | meant.paused | meant.passed_over
+
+    def _untold(self, reasons: Mapping[str, str]) -> dict[str, str]:
+        return {word: reason for word, reason in reasons.items() if self._told.get(word) != reason}
+
+    def _remembered(self) -> tuple[str, ...]:
+        """What the same list meant last; empty if nobody knows."""
+        content = self._journal.recall(_NOTE)
+        try:
+            note = None if content is None else _decoder.decode(content)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            # Damaged with its file. It is asked for again, and only an outage of REST at this start would miss it.
+            note = None
+        return note.products if note is not None and note.asked == self._asked else ()
+
+    def _remember(self) -> None:
+        try:
+            self._journal.remember(_NOTE, msgspec.json.encode(Note(self._asked, self.products)))
+        except JournalError as error:
+            logger.warning("[PRODUCTS] The list cannot be remembered for the next start: {}", error)
+
+    @property
+    def _words(self) -> str:
+        return some([quoted(word) for word in self._wildcards])
+
+    def _pause_after(self, error: BaseException | None) -> float:
+        if isinstance(error, RestRefused):
+            return self._check_seconds
+        asked_for = error.retry_after if isinstance(error, RestFailed) else None
+        return max(min(self._wait(self._failures, Exception()), self._check_seconds), asked_for or 0.0)
+
+    def _wait_after(self, state: RetryCallState) -> float:
+        self._failures = state.attempt_number
+        return self._pause_after(state.outcome.exception() if state.outcome else None)
+
+    def _pause(self, seconds: float) -> None:
+        self._stop.wait(seconds)
+
+    def _tell_next_try(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        seconds = state.upcoming_sleep
+        logger.warning(
+            "[PRODUCTS] Waiting to learn what {} means, next try in {:.1f} s: {}", self._words, seconds, error
+        )
+
+
+class _Stopped(Exception):
+    """A shutdown ends the wait for an answer."""
+
+
+def some(names: Iterable[str]) -> str:
+    """The names in a row, and how many more there are where they are many."""
+    listed = list(names)
+    more = len(listed) - _MOST_NAMED
+    return ", ".join(listed[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
