@@ -71,6 +71,7 @@ class Progress:
         with self._lock:
             # They are made again from the same frames.
             self._statistics.dead -= len(self._letters)
+            self._statistics.dropped -= len(self._dropped)
             self._letters.clear()
             self._dropped.clear()
             self._read = self._journal.cursor(CONSUMER)
@@ -119,7 +120,10 @@ class Progress:
             kept: Those that go on to the sink.
             dropped: The offsets of the others.
         """
-        self._dropped = dropped
+        with self._lock:
+            # Those of a frame that goes on in this window may be there still.
+            self._dropped += dropped
+            self._statistics.dropped += len(dropped)
         self._last_kept = kept[-1].event_id if kept else ""
         self._window_end = _done(window[-1])
         if not kept:
@@ -138,16 +142,17 @@ class Progress:
         """
         read = self._read
         if self.in_hand() == 0 and read > self._journal.cursor(CONSUMER):
-            self._write_letters()
-            self._journal.acknowledge(CONSUMER, read)
+            self._acknowledge(read)
 
     def _acknowledge(self, offset: int) -> None:
         """Acknowledge what is settled, with what was dropped up to there."""
         self._write_letters()
-        dropped = [other for other in self._dropped if other <= offset]
+        with self._lock:
+            # Of a frame, more than one event may be dropped.
+            dropped = sorted({other for other in self._dropped if other <= offset})
         self._journal.acknowledge(CONSUMER, offset, dropped)
-        self._dropped = self._dropped[len(dropped) :]
-        self._statistics.dropped += len(dropped)
+        with self._lock:
+            self._dropped = [other for other in self._dropped if other > offset]
 
     def _settled(self) -> int:
         return self._statistics.delivered + self._statistics.dead + self._statistics.dropped

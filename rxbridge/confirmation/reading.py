@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import takewhile
+from typing import NamedTuple
 
 from reactivex import Subject
 
@@ -78,16 +79,32 @@ def read_frames(journal: Journal, after: int, until: int) -> Iterator[Frame]:
         after = frames[-1].offset
 
 
-def without_proof(journal: Journal, after: int, until: int) -> set[int]:
-    """The offsets above `after` up to `until` whose events nobody promised: dead letters, and what was given up.
+class Excused(NamedTuple):
+    """Events of which nobody promised that they are stored.
 
-    They are read in the order in which a purge writes them, lest it hide a letter in between.
+    Attributes:
+        event_ids: Dead letters.
+        offsets: Frames of which an event was given up. Where they hold others, these are not looked for either.
+    """
+
+    event_ids: frozenset[str]
+    offsets: frozenset[int]
+
+    def __contains__(self, event: object) -> bool:
+        """Whether an event needs no proof."""
+        return isinstance(event, EncodedEvent) and (event.event_id in self.event_ids or event.offset in self.offsets)
+
+
+def without_proof(journal: Journal, after: int, until: int) -> Excused:
+    """What of the frames above `after` up to `until` needs no proof.
+
+    It is read in the order in which a purge writes it, lest it hide a letter in between.
     """
     letters = takewhile(lambda letter: letter.offset <= until, journal.dead_letters(after))
-    offsets = {letter.offset for letter in letters}
-    offsets.update(takewhile(lambda offset: offset <= until, journal.dropped(after)))
-    offsets.update(offset for offset in purged_offsets(journal) if after < offset <= until)
-    return offsets
+    event_ids = frozenset(letter.event_id for letter in letters)
+    dropped = set(takewhile(lambda offset: offset <= until, journal.dropped(after)))
+    purged = {offset for offset in purged_offsets(journal) if after < offset <= until}
+    return Excused(event_ids, frozenset(dropped | purged))
 
 
 def _pass_over(letter: DeadLetter) -> None:

@@ -126,7 +126,7 @@ class Trail:
                 end = frame.offset
                 break
         excused = without_proof(self._journal, self._position, end)
-        return [event for event in made if event.offset not in excused], end
+        return [event for event in made if event not in excused], end
 
     def _account(self, posted: Posted, *, again: bool = False) -> int:
         """Count what became of events; how many of them were not stored."""

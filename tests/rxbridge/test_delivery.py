@@ -123,6 +123,60 @@ def test_nothing_is_acknowledged_before_it_is_settled(wait_for: Callable[..., No
     assert half.delivery.drain(10)
 
 
+def advanced(*trades: int) -> bytes:
+    """A frame of Advanced Trade, the newest first."""
+    items = [
+        b'{"trade_id":"%d","product_id":"BTC-USD","price":"1","size":"1","side":"BUY"}' % one
+        for one in sorted(trades, reverse=True)
+    ]
+    return b'{"channel":"market_trades","events":[{"type":"update","trades":[%s]}]}' % b",".join(items)
+
+
+def test_a_frame_of_many_events_is_acknowledged_with_the_last_of_them(wait_for: Callable[..., None]) -> None:
+    half = Half(batch_count=2)
+    cursors: list[int] = []
+    settled = half.delivery.progress.settled
+
+    def note(batch: Sequence[EncodedEvent]) -> None:
+        settled(batch)
+        cursors.append(half.journal.cursor(CONSUMER))
+
+    half.delivery.progress.settled = note
+    half.append(match(1), advanced(2, 3, 4), advanced(5), HEARTBEAT, advanced())
+    half.delivery.start()
+    wait_for(lambda: half.statistics.delivered == 5)
+
+    assert half.delivery.drain(10)
+    # Two and two and one: the second batch ends where the frame does, the first in the midst of it.
+    assert half.delivered() == [f"coinbase-BTC-USD-match-{one}" for one in range(1, 6)]
+    assert cursors == [1, 2, 3]
+    assert half.journal.cursor(CONSUMER) == 5
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.lists(st.integers(1, 12), unique=True, max_size=5), max_size=15),
+    st.sets(st.integers(1, 12)),
+    st.sampled_from(["keep", "drop_oldest"]),
+)
+def test_frames_of_many_events_are_conserved(frames: list[list[int]], poisonous: set[int], overload: Any) -> None:
+    half = Half(batch_count=2, overload=overload, overload_max_age_seconds=1e-9)
+    half.delivery.overloaded = overload != "keep"
+    half.sink.refuse = lambda event: int(event.event_id.rsplit("-", 1)[1]) in poisonous
+    half.append(*(advanced(*trades) for trades in frames))
+    half.delivery.start()
+
+    assert half.delivery.drain(10)
+
+    counts = half.statistics
+    trades = {trade for some in frames for trade in some}
+    assert counts.received == len(trades) == counts.delivered + counts.dead + counts.dropped
+    assert sum(map(len, frames)) == counts.received + counts.repeated
+    assert half.journal.cursor(CONSUMER) == len(frames)
+    if overload == "keep":
+        assert sorted(half.delivered()) == sorted(f"coinbase-BTC-USD-match-{trade}" for trade in trades)
+
+
 def test_frames_without_events_are_acknowledged_when_nothing_is_in_hand(wait_for: Callable[..., None]) -> None:
     half = Half()
     half.delivery.start()
@@ -143,7 +197,9 @@ def test_a_dead_letter_is_written_before_its_frame_is_acknowledged(monkeypatch: 
     write, acknowledge = half.journal.add_dead_letters, half.journal.acknowledge
     monkeypatch.setattr(half.journal, "add_dead_letters", lambda letters: (order.append("letters"), write(letters)))
     monkeypatch.setattr(
-        half.journal, "acknowledge", lambda name, offset: (order.append("cursor"), acknowledge(name, offset))
+        half.journal,
+        "acknowledge",
+        lambda name, offset, dropped=(): (order.append("cursor"), acknowledge(name, offset, dropped)),
     )
     half.append(TORN)
     half.delivery.start()
