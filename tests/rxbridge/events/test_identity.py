@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from rxbridge.events import event_id
-from rxbridge.messages import Frame, LastTrade, Ticker, Trade
+from rxbridge.messages import Candle, Frame, LastTrade, Part, Ticker, Trade
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -55,13 +55,34 @@ def test_the_id_of_a_frame_is_the_same_in_every_release(frame: Callable[..., Fra
     )
 
 
+def test_a_revision_of_a_candle_is_an_event_and_the_same_again_is_a_repeat(frame: Callable[..., Frame]) -> None:
+    def identity(start: Any = "1786308900", **fields: Any) -> str:
+        numbers = {"open": "2", "high": "4", "low": "1", "close": "3", "volume": "5"} | fields
+        return event_id(Candle(product_id="BTC-USD", start=start, frame=frame(b"any"), **numbers))
+
+    assert identity() == "coinbase-BTC-USD-candle-1786308900-277961d5ed8af2d4"
+    assert identity(1786308900) == identity()
+    assert len({identity(), identity(volume="5.1"), identity(close="5", volume="3"), identity(start="0")}) == 4
+    assert identity(start=None) == identity(start="none at all"), "it is known by where it came"
+
+
+def test_the_parts_of_a_frame_are_told_apart(frame: Callable[..., Frame]) -> None:
+    source = frame(b"the same bytes")
+    parts = [Ticker(product_id="BTC-USD", frame=source, part=Part("advanced", index, 2)) for index in (0, 1)]
+
+    assert event_id(parts[0]) == event_id(Ticker(product_id="BTC-USD", frame=source))
+    assert event_id(parts[1]) != event_id(parts[0])
+
+
 def test_the_id_of_an_odd_product_is_the_same_in_every_release() -> None:
     assert event_id(Ticker(product_id="Ärger/\0" * 50, trade_id=5)) == (
         "coinbase-_rger___rger___rger_~ea44537b72f1db54d1b2-5"
     )
 
 
-@pytest.mark.parametrize("product", ["BTC-USD-match", "x" * 41, "A B", "A\nB", "A~B", "Ä", "a\0b", "a\ud800b"])
+@pytest.mark.parametrize(
+    "product", ["BTC-USD-match", "A-candle-5", "x" * 41, "A B", "A\nB", "A~B", "Ä", "a\0b", "a\ud800b"]
+)
 def test_an_odd_product_is_told_by_a_digest(product: str) -> None:
     identity = event_id(Ticker(product_id=product, trade_id=5))
 
