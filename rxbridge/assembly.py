@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from loguru import logger
@@ -23,11 +25,16 @@ from rxbridge.journal import Journal
 from rxbridge.journal.memory import MemoryJournal
 from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.pipeline import count_events
+from rxbridge.products import ProductWatch, some
 from rxbridge.pulsestream import DryRunSink, InFlight, PulseStreamClient, PulseStreamSink
 from rxbridge.telemetry.statistics import BackfillStatistics, ConfirmationStatistics, DeliveryStatistics, FeedStatistics
 
 _UNDER_WAY = "under way"
 """The journal's note of the request that may be at work at PulseStream."""
+
+_LIST_CONNECT_SECONDS = 3.0
+_LIST_READ_SECONDS = 5.0
+"""A start waits for the list of products, and not for long if it can do without."""
 
 
 def pulsestream_client(settings: PulseStreamSettings) -> PulseStreamClient:
@@ -75,6 +82,43 @@ def _tell_problem(error: JournalError) -> None:
         logger.critical("[LOST] {}", error)
     else:
         logger.error("[JOURNAL] {}", error)
+
+
+def product_list(settings: Settings) -> RestClient:
+    """A client for Coinbase's list of products.
+
+    Raises:
+        ConfigError: The address of the REST API, or the file of certificates, cannot be used.
+    """
+    return _rest(settings, connect_seconds=_LIST_CONNECT_SECONDS, read_seconds=_LIST_READ_SECONDS)
+
+
+def product_watch(settings: Settings, journal: Journal, stop: threading.Event) -> ProductWatch:
+    """What finds out which products are meant, and what changes about that.
+
+    Raises:
+        ConfigError: The address of the REST API, or the file of certificates, cannot be used.
+    """
+    return ProductWatch(
+        settings.feed.products,
+        product_list(settings),
+        journal,
+        stop=stop,
+        changed=_tell_change,
+        check_seconds=settings.feed.products_check_seconds,
+    )
+
+
+def subscribed_to(settings: Settings, products: tuple[str, ...]) -> Settings:
+    """The same settings for what they mean: from here on, `feed.products` are ids."""
+    return replace(settings, feed=settings.feed.model_copy(update={"products": products}))
+
+
+def _tell_change(added: Sequence[str], removed: Sequence[str]) -> None:
+    # A subscription that runs cannot be changed yet; the list of the next start is the new one.
+    for verb, products in (("are traded now", added), ("are no longer traded", removed)):
+        if products:
+            logger.warning("[PRODUCTS] {} {}: subscribed to accordingly from the next start on", some(products), verb)
 
 
 def feed(settings: Settings, journal: Journal, statistics: FeedStatistics) -> Feed:
@@ -178,7 +222,7 @@ def backfill(settings: Settings, journal: Journal, statistics: BackfillStatistic
         ConfigError: The address of the REST API, or the file of certificates, cannot be used.
     """
     options, feed = settings.backfill, settings.feed
-    rest = RestClient(options.url or rest_url(feed.url), ca_file=str(feed.ca_file) if feed.ca_file else None)
+    rest = _rest(settings)
     delivery = (DELIVERY,) if settings.delivery.confirm == "none" else (DELIVERY, CONFIRMATION)
     path = settings.journal.path
     return Backfill(
@@ -194,4 +238,14 @@ def backfill(settings: Settings, journal: Journal, statistics: BackfillStatistic
         marks=None if settings.run.dry_run else path.with_name(path.name + ".marks"),
         delivery_consumers=delivery,
         statistics=statistics,
+    )
+
+
+def _rest(settings: Settings, *, connect_seconds: float = 5.0, read_seconds: float = 10.0) -> RestClient:
+    feed = settings.feed
+    return RestClient(
+        settings.backfill.url or rest_url(feed.url),
+        connect_timeout_seconds=connect_seconds,
+        read_timeout_seconds=read_seconds,
+        ca_file=str(feed.ca_file) if feed.ca_file else None,
     )

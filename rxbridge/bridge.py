@@ -27,7 +27,9 @@ from rxbridge.config import Settings
 from rxbridge.confirmation import Confirmation, switch_off
 from rxbridge.delivery import CONSUMER, Delivery
 from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
+from rxbridge.feed import Feed
 from rxbridge.overload import Load, OverloadMonitor
+from rxbridge.products import ProductWatch
 from rxbridge.pulsestream import PulseStreamClient
 from rxbridge.telemetry.statistics import (
     BackfillStatistics,
@@ -83,21 +85,30 @@ class Bridge:
             self._clients.close()
             raise
         role = settings.run.role
-        self._feed = assembly.feed(settings, self._journal, self._feed_statistics) if role in ("both", "feed") else None
-        self._backfill = self._make_backfill() if role in ("both", "feed") else None
+        self._feed: Feed | None = None
+        self._backfill: Backfill | None = None
+        feeds = role in ("both", "feed")
+        self._products = assembly.product_watch(settings, self._journal, self._stopping) if feeds else None
         self._delivery = self._make_delivery() if role in ("both", "deliver") else None
         self._confirmation = self._make_confirmation()
 
     def __enter__(self) -> Self:
-        """Start both halves, and what works for them."""
+        """Start both halves, and what works for them; with wildcards, the feed once it is known what they mean.
+
+        Raises:
+            ConfigError: Nothing that trades is asked for.
+        """
         if self._confirmation is not None:
             self._confirmation.start()
         if self._delivery is not None:
             self._delivery.start()
-        if self._backfill is not None:
-            self._backfill.start()
-        if self._feed is not None:
-            self._feed.start()
+        if self._products is not None:
+            try:
+                self._start_feed(self._products)
+            except BaseException:
+                self.drain()
+                raise
+        self._active_at = time.monotonic()
         return self
 
     def __exit__(
@@ -161,6 +172,8 @@ class Bridge:
                 self._confirmation.stop(min(max(deadline - time.monotonic(), 0), _CONFIRM_SECONDS))
             if self._backfill is not None:
                 self._backfill.drain(max(deadline - time.monotonic(), _LAST_SECONDS))
+            if self._products is not None:
+                self._products.close(_LAST_SECONDS)
             statistics = self.statistics()
             # What the disk has not taken by now may be lost, which the journal tells of when it is closed.
             waiting = statistics.waiting_frames - self._journal.size().pending_frames
@@ -267,11 +280,20 @@ class Bridge:
                     logger.warning("[WAITING] {}", error)
                 return
 
-    def _make_backfill(self) -> Backfill | None:
-        if not self._settings.backfill.enabled:
+    def _start_feed(self, watch: ProductWatch) -> None:
+        products = watch.settle()
+        if not products:
+            return  # stopped while it waited
+        settings = assembly.subscribed_to(self._settings, products)
+        feed = assembly.feed(settings, self._journal, self._feed_statistics)
+        if settings.backfill.enabled:
+            self._backfill = assembly.backfill(settings, self._journal, self._backfill_statistics)
+            self._backfill.start()
+        else:
             self._journal.forget(BACKFILL)
-            return None
-        return assembly.backfill(self._settings, self._journal, self._backfill_statistics)
+        self._feed = feed
+        self._feed.start()
+        watch.start()
 
     def _make_confirmation(self) -> Confirmation | None:
         if self._client is None:

@@ -16,7 +16,7 @@ CONFIGURATION = 78
 INTERRUPTED = 130
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file; rxbridge.toml, if there is one.")]
-Products = Annotated[str | None, typer.Option(help="Products, separated by commas.")]
+Products = Annotated[str | None, typer.Option(help="Ids, wildcards such as *-USD, or all; separated by commas.")]
 Channels = Annotated[str | None, typer.Option(help="ticker, matches, heartbeat; separated by commas.")]
 FeedUrl = Annotated[str | None, typer.Option(help="WebSocket address of the feed.")]
 PulseStreamUrl = Annotated[str | None, typer.Option("--pulsestream-url", help="PulseStream's address.")]

@@ -43,7 +43,10 @@ class FeedSettings(Section):
     table = "feed"
 
     url: str = Field("wss://ws-feed.exchange.coinbase.com", description="WebSocket address of the feed")
-    products: Names = Field(("BTC-USD", "ETH-USD"), description="products, separated by commas")
+    products: Names = Field(
+        ("BTC-USD", "ETH-USD"), description="products: ids, wildcards such as *-USD, or all; separated by commas"
+    )
+    products_check_seconds: Seconds = Field(3600, description="how long between two looks at Coinbase's list of them")
     channels: Names = Field(("ticker", "matches"), description="channels: ticker, matches, heartbeat")
     stall_seconds: Seconds = Field(15, description="a connection without any frame for so long is dead")
     connect_timeout_seconds: Seconds = Field(15, description="how long opening a connection may take")
