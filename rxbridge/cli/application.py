@@ -132,6 +132,21 @@ def check(
     raise typer.Exit(check_everything(config, given, offline=offline))
 
 
+@app.command("products")
+def show_products(
+    patterns: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATTERN]...", help="Ids, wildcards such as '*-USD', or all.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print each as a JSON object, one a line.")] = False,
+    feed_url: FeedUrl = None,
+    config: Config = None,
+) -> None:
+    """List what ids and wildcards mean, those of the settings if none are given."""
+    from rxbridge.cli.products import list_products
+
+    list_products(config, arguments(feed_url=feed_url), patterns or (), as_json=json)
+
+
 @app.command("config")
 def show_config(
     products: Products = None,

@@ -14,13 +14,15 @@ import typer
 from loguru import logger
 
 from rxbridge import coinbase
-from rxbridge.assembly import pulsestream_client
+from rxbridge.assembly import product_list, pulsestream_client, subscribed_to
 from rxbridge.cli.application import exit_code
+from rxbridge.coinbase.catalogue import is_wildcard, resolve
 from rxbridge.coinbase.decoding import decode
 from rxbridge.config import Settings, load
 from rxbridge.errors import ConfigError, ConnectionLost, FeedError, FeedStalled, RxBridgeError, SubscriptionRejected
 from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.messages import FeedErrorMessage, Frame
+from rxbridge.products import some
 from rxbridge.telemetry.logging import configure
 from rxbridge.telemetry.statistics import FeedStatistics
 
@@ -40,7 +42,8 @@ def check_everything(config: Path | None, arguments: Mapping[str, Any], *, offli
     _tell("configuration", "valid")
     checks = [("journal", _journal), ("disk", _disk), ("API key", _key)]
     if not offline:
-        checks += [("feed", _feed), ("PulseStream", _pulsestream)]
+        feed = _FeedChecks()
+        checks += [("products", feed.products), ("feed", feed.subscription), ("PulseStream", _pulsestream)]
     codes: list[int] = []
     for name, check in checks:
         try:
@@ -101,6 +104,31 @@ def _pulsestream(settings: Settings) -> str:
     return f"{settings.pulsestream.url} answers and takes the key"
 
 
+class _FeedChecks:
+    """What is asked for, and whether the feed brings it: the second check is about the products of the first."""
+
+    def __init__(self) -> None:
+        self._products: tuple[str, ...] = ()
+
+    def products(self, settings: Settings) -> str:
+        """Look the products up in Coinbase's list."""
+        asked = settings.feed.products
+        with closing(product_list(settings)) as rest:
+            meant = resolve(asked, rest.products())
+        self._products = meant.products
+        meant.require_some(asked)
+        if problems := meant.problems():
+            raise ConfigError("feed.products", "; ".join(problems.values()), "A run goes on without them")
+        return f"{', '.join(asked)} means {len(meant.products)} products: {some(meant.products)}"
+
+    def subscription(self, settings: Settings) -> str:
+        """Subscribe to them; to the ids as they are, where it is not known which products there are."""
+        products = self._products or tuple(word for word in settings.feed.products if not is_wildcard(word))
+        if not products:
+            return "not checked, as it is not known which products are meant"
+        return _feed(subscribed_to(settings, products))
+
+
 def _feed(settings: Settings) -> str:
     """Connect, subscribe, and wait for the first frame."""
     feed = settings.feed
@@ -138,4 +166,4 @@ def _feed(settings: Settings) -> str:
         raise FeedStalled(feed.url, _FEED_SECONDS, answers_pings=False)
     if statistics.rejected_products:
         raise SubscriptionRejected(feed.url, statistics.rejected_products)
-    return f"{feed.url} answers to a subscription of {', '.join(feed.products)}"
+    return f"{feed.url} answers to a subscription of {some(feed.products)}"

@@ -39,7 +39,8 @@ def test_check_is_content_when_everything_is_there(
         assert check.wait() == 0, check.stdout
 
     assert set(checks(check.stdout).values()) == {"ok"}
-    assert list(checks(check.stdout)) == ["configuration", "journal", "disk", "API key", "feed", "PulseStream"]
+    expected = ["configuration", "journal", "disk", "API key", "products", "feed", "PulseStream"]
+    assert list(checks(check.stdout)) == expected
     assert pulsestream_key not in check.stdout + check.stderr
 
 
@@ -58,6 +59,7 @@ def test_check_says_what_is_wrong_and_what_to_do(command: Start, pulsestream: Em
         "journal": "FAIL",
         "disk": "ok",
         "API key": "ok",
+        "products": "FAIL",
         "feed": "FAIL",
         "PulseStream": "FAIL",
     }
