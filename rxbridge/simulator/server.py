@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from http import HTTPStatus
-from random import Random
 
-import msgspec
 from loguru import logger
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
@@ -18,14 +16,14 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
 from rxbridge.errors import ConfigError
-from rxbridge.faults import Fault, Faults
+from rxbridge.faults import Faults
 from rxbridge.simulator import rest
 from rxbridge.simulator.faulty_connection import FaultyConnection
 from rxbridge.simulator.faulty_rest import Rest
 from rxbridge.simulator.faulty_session import FaultySession, Saboteur
-from rxbridge.simulator.protocol import Refusal, Request, parse, shuffled
 from rxbridge.simulator.rest_limit import RateLimit
-from rxbridge.simulator.session import Feed, Session, SimulatorStatistics
+from rxbridge.simulator.service import Service
+from rxbridge.simulator.session import Session, SimulatorStatistics
 
 HOST = "127.0.0.1"
 """Loopback only: this is no server for strangers."""
@@ -35,12 +33,12 @@ CLOSE_TIMEOUT_SECONDS = 1.0
 """How long a client may take to answer a close before its connection is cut."""
 
 
-class ExchangeServer:
-    """Speaks Coinbase's Exchange protocol with any number of clients."""
+class SimulatorServer:
+    """Serves any number of clients, in the protocol of its service."""
 
     def __init__(
         self,
-        feed: Feed,
+        service: Service,
         *,
         port: int,
         seed: int,
@@ -52,24 +50,23 @@ class ExchangeServer:
         """Prepare a server; `run` opens the port.
 
         Args:
-            feed: Where the frames come from.
+            service: Answers the clients, and feeds them.
             port: The TCP port on loopback; 0 for any that is free.
-            seed: Makes what Coinbase leaves to chance: the order of acknowledgements and of first frames.
+            seed: Makes what faults leave to chance.
             subscribe_deadline_seconds: How long a client may take to subscribe to something.
             backlog_limit_bytes: How much may wait for a client that reads too slowly.
             rest_limit: How many REST requests are answered.
             faults: What goes wrong, and when, counted from when clients can connect.
         """
         self.statistics = SimulatorStatistics(faults=faults.counts)
-        self._feed = feed
+        self._service = service
         self._port = port
-        self._random = Random(f"{seed} server")  # noqa: S311  (a shuffle, not a secret)
         self._subscribe_deadline_seconds = subscribe_deadline_seconds
         self._backlog_limit_bytes = backlog_limit_bytes
         self._sessions: set[Session] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._faults = faults
-        self._rest = Rest(faults, rest_limit, products=feed.products, markets=feed.markets)
+        self._rest = Rest(faults, rest_limit, products=service.products, markets=service.markets)
         self._saboteur = Saboteur(faults, seed, self._sessions)
 
     async def run(self, stop: asyncio.Event, listening: Callable[[int], None]) -> None:
@@ -132,10 +129,10 @@ class ExchangeServer:
 
     async def _work(self) -> None:
         if not self._faults:
-            await self._feed.run()
+            await self._service.run()
             return
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._feed.run())
+            tasks.create_task(self._service.run())
             tasks.create_task(self._saboteur.run())
 
     async def _converse(self, connection: ServerConnection) -> None:
@@ -149,65 +146,18 @@ class ExchangeServer:
         try:
             with contextlib.suppress(ConnectionClosed):
                 async for message in connection:
-                    if self._obey(session, message):
+                    if self._service.obey(session, message):
                         deadline.cancel()
         finally:
             deadline.cancel()
             self._sessions.discard(session)
-            self._feed.detach(session, list(session.subscriptions))
+            self._service.leave(session)
 
     def _session(self, connection: ServerConnection) -> Session:
         limit, too_slow = self._backlog_limit_bytes, self._give_up_slow
         if isinstance(connection, FaultyConnection):
             return self._saboteur.session(connection, self.statistics, backlog_limit_bytes=limit, too_slow=too_slow)
         return Session(connection, self.statistics, backlog_limit_bytes=limit, too_slow=too_slow)
-
-    def _obey(self, session: Session, message: str | bytes) -> bool:
-        """Do what a client asks for; whether that was to subscribe to something."""
-        request = self._understood(message)
-        if isinstance(request, Refusal):
-            session.push("error", msgspec.json.encode(request))
-            return False
-        if request.action == "unsubscribe":
-            self._feed.detach(session, session.subscriptions.remove(request))
-            session.push("subscriptions", session.subscriptions.acknowledgement(self._random))
-            return False
-        asked = session.subscriptions.add(request)
-        frames = shuffled(self._feed.greeting(asked), self._random)
-        # Coinbase's data does not wait for its acknowledgement.
-        frames.insert(
-            self._random.randint(0, len(frames)),
-            ("subscriptions", session.subscriptions.acknowledgement(self._random)),
-        )
-        for kind, frame in frames:
-            session.push(kind, frame)
-        self._feed.attach(session, asked)
-        return True
-
-    def _understood(self, message: str | bytes) -> Request | Refusal:
-        """What a client asks for, as far as the schedule lets it have that."""
-        channels, products = self._feed.channels, self._feed.products
-        request = parse(message, channels=channels, products=products)
-        if not self._faults or isinstance(request, Refusal) or request.action == "unsubscribe":
-            return request
-        asked = {product for names in request.products.values() for product in names or ()}
-        refused = {fault.text("product") for fault in self._strike("subscription_error", "product", asked)}
-        if refused:
-            return parse(message, channels=channels, products=products - refused)
-        missing = {fault.text("channel") for fault in self._strike("partial_ack", "channel", set(request.products))}
-        granted = {channel: names for channel, names in request.products.items() if channel not in missing}
-        return Request("subscribe", granted)
-
-    def _strike(self, kind: str, parameter: str, asked: set[str]) -> list[Fault]:
-        """The faults of this kind that hit something that is asked for; they have been counted."""
-        struck = [
-            fault
-            for fault in self._faults.lasting(kind)
-            if fault.text(parameter) in asked and self._faults.happens(fault)
-        ]
-        for fault in struck:
-            self._faults.fired(fault)
-        return struck
 
     def _give_up_slow(self, session: Session) -> None:
         self.statistics.slow_clients += 1

@@ -15,13 +15,14 @@ from loguru import logger
 
 from rxbridge.errors import ConfigError
 from rxbridge.faults import Fault, Faults
+from rxbridge.simulator.exchange_service import ExchangeService
 from rxbridge.simulator.live import LiveFeed, TradeClock
 from rxbridge.simulator.market import TRADES_KEPT
 from rxbridge.simulator.options import SimulatorOptions, check
 from rxbridge.simulator.products import products_named
 from rxbridge.simulator.replay import ReplayFeed, TimedFrame
 from rxbridge.simulator.rest_limit import BURST, REQUESTS_PER_SECOND, RateLimit
-from rxbridge.simulator.server import HOST, ExchangeServer
+from rxbridge.simulator.server import HOST, SimulatorServer
 from rxbridge.simulator.session import Feed, SimulatorStatistics
 
 
@@ -109,14 +110,15 @@ class Simulator:
             )
         else:
             feed = ReplayFeed(recording, speed=speed, heartbeat_seconds=heartbeat_seconds)
-        self._server = ExchangeServer(
-            feed,
+        schedule = Faults(faults, side="feed", seed=seed)
+        self._server = SimulatorServer(
+            ExchangeService(feed, seed=seed, faults=schedule),
             port=port,
             seed=seed,
             subscribe_deadline_seconds=subscribe_deadline_seconds,
             backlog_limit_bytes=backlog_limit_bytes,
             rest_limit=RateLimit(rest_requests_per_second, rest_burst),
-            faults=Faults(faults, side="feed", seed=seed),
+            faults=schedule,
         )
         self._port = port
         self._thread: Thread | None = None
