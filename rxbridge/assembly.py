@@ -12,6 +12,7 @@ from loguru import logger
 
 from rxbridge import coinbase
 from rxbridge.backfill import Backfill
+from rxbridge.books import BookRules
 from rxbridge.coinbase.addresses import rest_url
 from rxbridge.coinbase.rest import RestClient
 from rxbridge.config import PulseStreamSettings, Settings
@@ -116,9 +117,14 @@ def subscribed_to(settings: Settings, products: tuple[str, ...]) -> Settings:
 
 def _tell_change(added: Sequence[str], removed: Sequence[str]) -> None:
     # A subscription that runs cannot be changed yet; the list of the next start is the new one.
-    for verb, products in (("are traded now", added), ("are no longer traded", removed)):
-        if products:
-            logger.warning("[PRODUCTS] {} {}: subscribed to accordingly from the next start on", some(products), verb)
+    changes = [("newly traded", added), ("no longer traded", removed)]
+    words = "; ".join(f"{what}: {some(products)}" for what, products in changes if products)
+    logger.warning("[PRODUCTS] The list has changed, which takes effect at the next start. {}", words)
+
+
+def book_rules(settings: Settings) -> BookRules:
+    """Which images are made of order books."""
+    return BookRules(settings.events.book_depth, settings.events.book_seconds)
 
 
 def feed(settings: Settings, journal: Journal, statistics: FeedStatistics) -> Feed:
@@ -178,6 +184,7 @@ def delivery(
         sink,
         channels=settings.feed.channels,
         environment=settings.events.environment,
+        book_rules=book_rules(settings),
         batch_count=settings.batch.count,
         batch_seconds=settings.batch.seconds,
         batch_bytes=settings.batch.bytes,
@@ -207,6 +214,7 @@ def confirmation(
         mode=mode,
         channels=settings.feed.channels,
         environment=settings.events.environment,
+        book_rules=book_rules(settings),
         statistics=statistics,
         after_seconds=settings.delivery.confirm_after_seconds,
         request_events=settings.batch.count,

@@ -18,10 +18,11 @@ from reactivex import operators as ops
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from operators import SteadyScheduler, retry_with_backoff
+from rxbridge.books import CHANNEL, BookRules, Books, log_trouble, resumed
 from rxbridge.errors import EventRejected, JournalError
 from rxbridge.events import EncodedEvent
 from rxbridge.journal import DeadLetter, Journal
-from rxbridge.messages import Candle, EventMessage, Frame, GapNotice, Ticker
+from rxbridge.messages import BookImage, Candle, EventMessage, Frame, GapNotice, Ticker
 from rxbridge.overload import WINDOW_EVENTS, Policy, shed
 from rxbridge.pipeline import batches, events, ids
 from rxbridge.telemetry.statistics import DeliveryStatistics
@@ -181,6 +182,7 @@ class Delivery:
         verbose: Whether to tell of every message.
         overload: What is given up while PulseStream is slower than the market.
         overload_max_age_seconds: How long is too long for the policy `drop_oldest`.
+        book_rules: Which images are made of order books.
 
     Attributes:
         overloaded: Set by its owner while PulseStream is slower than the market.
@@ -201,6 +203,7 @@ class Delivery:
         verbose: bool = False,
         overload: Policy = "keep",
         overload_max_age_seconds: float = 60.0,
+        book_rules: BookRules = BookRules(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self.overloaded = False
         self.failure: Exception | None = None
@@ -213,6 +216,7 @@ class Delivery:
         self._told = _tell if verbose else None
         self._overload: Policy = overload
         self._overload_max_age_seconds = overload_max_age_seconds
+        self._book_rules = book_rules
         self._batch_count = batch_count
         self._timers = SteadyScheduler()
         self._batches = batches(
@@ -267,11 +271,19 @@ class Delivery:
                 dead_letter=self.progress.dead,
                 seen=ids(_recent(self._journal, after), self._channels),
                 told=self._told,
+                kept_books=self._books(after),
             ),
             self._batches,
             ops.map(self._shed),
             ops.filter(bool),
         )
+
+    def _books(self, after: int) -> Books | None:
+        if CHANNEL not in self._channels:
+            return None
+        books = resumed(self._book_rules, self._journal, after)
+        books.troubled = log_trouble
+        return books
 
     def _window_events(self) -> int:
         """How many events a batch takes: under a policy that gives something up, so many that there is a choice."""
@@ -331,6 +343,9 @@ def _recent(journal: Journal, cursor: int) -> Iterator[Frame]:
 def _tell(message: EventMessage) -> None:
     if isinstance(message, GapNotice):
         logger.debug("[GAP] {} of {} are missing: {}", message.kind, ", ".join(message.products), message.reason)
+        return
+    if isinstance(message, BookImage):
+        logger.debug("[BOOK] Image of a book: {}", message.product_id)
         return
     if isinstance(message, Candle):
         logger.debug("[CANDLE] Received candle: {} from {}", message.product_id, message.start)

@@ -9,7 +9,8 @@ because all of that was seen or reported in the wild, and none of it may cost a 
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -81,6 +82,14 @@ FRAME_FIELD = "frame (not on the wire)"
 
 PART_FIELD = "part (not on the wire)"
 """Likewise, for `part`."""
+
+UPDATES_FIELD = "updates (not on the wire of the Exchange)"
+"""Likewise, for the levels that Advanced Trade sends in another form."""
+
+MOST_LEVELS = 500_000
+"""Levels of a book that are read of one message. Coinbase's largest have 46,000."""
+
+_EMPTY_LIST = msgspec.Raw(b"[]")
 
 
 class MessageBase(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -196,6 +205,87 @@ CANDLE_SECONDS = 300
 """How long a candle of the feed lasts."""
 
 
+class BookSnapshot(MessageBase, frozen=True, gc=False, tag="snapshot"):
+    """A whole order book, whose levels stay as they came until somebody asks for them: there may be 46,000.
+
+    Attributes:
+        bids_data: JSON of the bids, on the Exchange feed.
+        asks_data: Likewise, of the asks.
+        updates_data: JSON of both, on Advanced Trade.
+    """
+
+    product_id: str | None = None
+    time: str | None = None
+    bids_data: msgspec.Raw = msgspec.field(default=_EMPTY_LIST, name="bids")
+    asks_data: msgspec.Raw = msgspec.field(default=_EMPTY_LIST, name="asks")
+    updates_data: msgspec.Raw = msgspec.field(default=_EMPTY_LIST, name=UPDATES_FIELD)
+
+    @property
+    def bids(self) -> Sequence[tuple[str, str]]:
+        """Levels of (price, size), decimal text, in any order.
+
+        Raises:
+            ValueError: They are out of shape, or more than `MOST_LEVELS`.
+        """
+        levels = _levels(self.updates_data)
+        return _pairs(self.bids_data) + [
+            (level.price_level, level.new_quantity) for level in levels if level.side == "bid"
+        ]
+
+    @property
+    def asks(self) -> Sequence[tuple[str, str]]:
+        """Likewise."""
+        levels = _levels(self.updates_data)
+        return _pairs(self.asks_data) + [
+            (level.price_level, level.new_quantity) for level in levels if level.side == "offer"
+        ]
+
+
+class BookUpdate(MessageBase, frozen=True, gc=False, tag="l2update"):
+    """What has changed in an order book since its snapshot.
+
+    Attributes:
+        changes_data: JSON of the changes, on the Exchange feed.
+        updates_data: Likewise, on Advanced Trade.
+    """
+
+    product_id: str | None = None
+    time: str | None = None
+    changes_data: msgspec.Raw = msgspec.field(default=_EMPTY_LIST, name="changes")
+    updates_data: msgspec.Raw = msgspec.field(default=_EMPTY_LIST, name=UPDATES_FIELD)
+
+    @property
+    def changes(self) -> Sequence[tuple[str, str, str]]:
+        """Levels of (side, price, size): a size is absolute, and zero removes the level; sides as the feed says them.
+
+        Raises:
+            ValueError: They are out of shape, or more than `MOST_LEVELS`.
+        """
+        levels = _levels(self.updates_data)
+        return _changes(self.changes_data) + [(level.side, level.price_level, level.new_quantity) for level in levels]
+
+
+class BookImage(MessageBase, frozen=True, gc=False, tag="rxbridge_book"):
+    """The best levels of a book at one moment; made by rxbridge, of the messages of the feed.
+
+    Its frame is the one by which the moment was known to be over.
+
+    Attributes:
+        bids: The highest, best first: price and size, as Coinbase wrote them.
+        asks: The lowest, likewise.
+        at: When the newest frame was received that counts: nanoseconds since the Unix epoch.
+        is_reset: Whether the book was begun anew since the image before: in between, anything may have happened.
+        is_crossed: Whether a bid is as high as an ask, which says that the book is wrong.
+    """
+
+    product_id: str
+    bids: tuple[tuple[str, str], ...]
+    asks: tuple[tuple[str, str], ...]
+    at: int
+    is_reset: bool = False
+    is_crossed: bool = False
+
+
 class Heartbeat(MessageBase, frozen=True, gc=False, tag="heartbeat"):
     """One a second: per product on the Exchange feed, per connection on Advanced Trade, which names no product.
 
@@ -261,10 +351,58 @@ class Unknown(MessageBase, frozen=True, gc=False):
 
 
 Message: TypeAlias = (
-    Ticker | Trade | LastTrade | Candle | Heartbeat | Subscriptions | FeedErrorMessage | GapNotice | Unknown
+    Ticker
+    | Trade
+    | LastTrade
+    | Candle
+    | BookSnapshot
+    | BookUpdate
+    | BookImage
+    | Heartbeat
+    | Subscriptions
+    | FeedErrorMessage
+    | GapNotice
+    | Unknown
 )
 
-EventMessage: TypeAlias = Ticker | Trade | Candle | GapNotice
+EventMessage: TypeAlias = Ticker | Trade | Candle | BookImage | GapNotice
 """What becomes an event, a `LastTrade` included."""
 
 _OTHER_SIDE = {"buy": "sell", "sell": "buy"}
+
+
+class _Level(msgspec.Struct, gc=False):
+    """A level as Advanced Trade writes it."""
+
+    side: str
+    price_level: str
+    new_quantity: str
+
+
+_Decoded = TypeVar("_Decoded")
+
+_PAIRS_DECODER = msgspec.json.Decoder(list[tuple[str, str]] | None)
+_CHANGES_DECODER = msgspec.json.Decoder(list[tuple[str, str, str]] | None)
+_LEVELS_DECODER = msgspec.json.Decoder(list[_Level] | None)
+
+
+def _pairs(data: msgspec.Raw) -> list[tuple[str, str]]:
+    return _read(_PAIRS_DECODER, data) or []
+
+
+def _changes(data: msgspec.Raw) -> list[tuple[str, str, str]]:
+    return _read(_CHANGES_DECODER, data) or []
+
+
+def _levels(data: msgspec.Raw) -> list[_Level]:
+    return _read(_LEVELS_DECODER, data) or []
+
+
+def _read(decoder: msgspec.json.Decoder[_Decoded], data: msgspec.Raw) -> _Decoded:
+    content = bytes(data)
+    if content.count(b"[") + content.count(b"{") > MOST_LEVELS:
+        raise ValueError(f"a book of more than {MOST_LEVELS} levels")
+    try:
+        return decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from error

@@ -19,11 +19,13 @@ from reactivex import operators as ops
 from reactivex.abc import SchedulerBase
 
 from operators import attempt, batch, dedupe, only, parse
+from rxbridge import books
+from rxbridge.books import Books, with_images
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events import EncodedEvent, encode, event_id, to_event
 from rxbridge.journal import DeadLetter
-from rxbridge.messages import Candle, EventMessage, Frame, GapNotice, Message, Ticker, Trade, Unknown
+from rxbridge.messages import BookImage, Candle, EventMessage, Frame, GapNotice, Message, Ticker, Trade, Unknown
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 KeepDeadLetter: TypeAlias = Callable[[DeadLetter], None]
@@ -36,6 +38,7 @@ _MESSAGES_OF: dict[str, type[EventMessage]] = {
     "ticker_batch": Ticker,
     "matches": Trade,
     "candles": Candle,
+    books.CHANNEL: BookImage,
 }
 
 
@@ -47,6 +50,7 @@ def events(
     dead_letter: KeepDeadLetter,
     seen: Iterable[str] = (),
     told: Callable[[EventMessage], None] | None = None,
+    kept_books: Books | None = None,
 ) -> Callable[[Observable[Frame]], Observable[EncodedEvent]]:
     """Frames to events, in order, each once.
 
@@ -57,6 +61,7 @@ def events(
         dead_letter: Is given what fails.
         seen: Ids of events that were made before, oldest first; they are not made again.
         told: Is told of every message that is about to become an event.
+        kept_books: Order books as they were before the first frame; without them there are no images of books.
     """
     wanted = _wanted(channels)
 
@@ -82,8 +87,12 @@ def events(
         return encode(event, frame.offset, frame.received_at, message.part)
 
     def chain(frames: Observable[Frame]) -> Observable[EncodedEvent]:
-        messages = frames.pipe(
-            parse(decode, unparsed),
+        if kept_books is not None and books.CHANNEL in channels:
+            seen_frames = frames.pipe(ops.do_action(kept_books.see))
+            messages = seen_frames.pipe(parse(decode, unparsed), with_images(kept_books))
+        else:
+            messages = frames.pipe(parse(decode, unparsed))
+        messages = messages.pipe(
             only(*wanted, otherwise=ignore),
             dedupe(event_id, remember=REMEMBERED_IDS, seen=seen, repeated=repeat),
         )

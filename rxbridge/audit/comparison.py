@@ -15,6 +15,7 @@ from rxbridge.audit.result import Audit
 from rxbridge.audit.trades import TradeBook
 from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.backfill.state import State, decode
+from rxbridge.books import BookRules, Books
 from rxbridge.confirmation import EventMaker, confirmed_up_to, purged_offsets
 from rxbridge.delivery import CONSUMER
 from rxbridge.events import SERVICE
@@ -34,6 +35,7 @@ def audit(
     client: PulseStreamClient,
     *,
     channels: Sequence[str],
+    book_rules: BookRules = BookRules(),  # noqa: B008 - it cannot be changed
     repair: Repair | None = None,
     holes_note: str = "",
     report: Report = lambda _what, _done, _total: None,
@@ -46,6 +48,7 @@ def audit(
         journal: May be in use by a running bridge; the audit then speaks of the moment at which it began.
         client: Where to look.
         channels: Whose messages become events.
+        book_rules: Which images are made of order books.
         repair: Sends again what is missing; None: it is only told of.
         holes_note: Why missing trades that are on no record are no failure; empty: they are one.
         report: Is told of progress.
@@ -62,7 +65,9 @@ def audit(
         backfill = _backfill_state(journal)
         size = journal.size()
         trades = TradeBook(complete=size.first_offset <= 1, backfill=backfill)
-        counted = _read_journal(journal, size, ledger=ledger, trades=trades, channels=channels, report=report)
+        counted = _read_journal(
+            journal, size, ledger=ledger, trades=trades, channels=channels, book_rules=book_rules, report=report
+        )
         # In the order in which a purge writes them.
         ledger.dead(_key(letter) for letter in journal.dead_letters(max(size.first_offset - 1, 0)))
         ledger.give_up(journal.dropped(), "dropped")
@@ -90,6 +95,7 @@ def _read_journal(
     ledger: Ledger,
     trades: TradeBook,
     channels: Sequence[str],
+    book_rules: BookRules,
     report: Report,
 ) -> DeliveryStatistics:
     cursor = journal.cursor(CONSUMER)
@@ -98,7 +104,14 @@ def _read_journal(
     def letter(letter: DeadLetter) -> None:
         ledger.expect_letter(_key(letter), letter.offset, acknowledged=letter.offset <= cursor)
 
-    make = EventMaker(channels=channels, environment="", statistics=counted, dead_letter=letter, told=trades.trade)
+    make = EventMaker(
+        channels=channels,
+        environment="",
+        statistics=counted,
+        dead_letter=letter,
+        told=trades.trade,
+        kept_books=Books(book_rules),
+    )
     for frame in _frames(journal, size, report):
         trades.read(frame)
         for event in make(frame):

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from rxbridge.audit.ledger import Ledger
-from rxbridge.confirmation import EventMaker, Prover, confirmed_up_to
+from rxbridge.books import CHANNEL, BookRules, Books
+from rxbridge.confirmation import EventMaker, Prover, confirmed_up_to, read_frames
 from rxbridge.events import EncodedEvent
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.pulsestream import PulseStreamClient
@@ -24,6 +25,7 @@ class Repair:
         client: Where to send.
         channels: Whose messages become events.
         environment: `source.environment` of the events.
+        book_rules: Which images are made of order books.
         after_seconds: How long after it was sent an event is looked for.
         wait_after_timeout_seconds: The pause after a request that was not answered in time.
         sleep: Waits so many seconds.
@@ -36,12 +38,15 @@ class Repair:
         *,
         channels: Sequence[str],
         environment: str,
+        book_rules: BookRules = BookRules(),  # noqa: B008 - it cannot be changed
         after_seconds: float = 5.0,
         wait_after_timeout_seconds: float = 30.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._journal = journal
-        self._make = EventMaker(channels=channels, environment=environment)
+        self._channels = channels
+        self._environment = environment
+        self._book_rules = book_rules
         self._after_seconds = after_seconds
         self._sleep = sleep
         self._prover = Prover(
@@ -77,17 +82,39 @@ class Repair:
 
     def _missing(self, ledger: Ledger) -> Iterator[list[EncodedEvent]]:
         events: list[EncodedEvent] = []
+        make = self._continuous() if CHANNEL in self._channels else self._single()
         for key, offset in ledger.missing(below=confirmed_up_to(self._journal)):
-            frames = self._journal.read(offset - 1, 1)
-            if not frames or frames[0].offset != offset:
-                # It was removed meanwhile, as old as it is.
-                continue
-            events += [event for event in self._make(frames[0]) if event.event_id == key]
+            # It may have been removed meanwhile, as old as it is.
+            events += [event for event in make(offset) if event.event_id == key]
             if len(events) >= _AT_ONCE:
                 yield events
                 events = []
         if events:
             yield events
+
+    def _single(self) -> Callable[[int], list[EncodedEvent]]:
+        """Makes the events of any frame."""
+        make = EventMaker(channels=self._channels, environment=self._environment)
+
+        def at(offset: int) -> list[EncodedEvent]:
+            frames = self._journal.read(offset - 1, 1)
+            return make(frames[0]) if frames and frames[0].offset == offset else []
+
+        return at
+
+    def _continuous(self) -> Callable[[int], list[EncodedEvent]]:
+        """Makes the events of later and later frames, for which it reads those between: a book needs all of them."""
+        books = Books(self._book_rules)
+        make = EventMaker(channels=self._channels, environment=self._environment, kept_books=books)
+        position, last = 0, list[EncodedEvent]()
+
+        def at(offset: int) -> list[EncodedEvent]:
+            nonlocal position, last
+            for frame in read_frames(self._journal, position, offset):
+                position, last = frame.offset, make(frame)
+            return last if position == offset else []
+
+        return at
 
     def _refused(self, letter: DeadLetter) -> None:
         self._journal.add_dead_letters([letter])

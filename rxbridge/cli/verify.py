@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import typer
 
-from rxbridge.assembly import pulsestream_client
+from rxbridge.assembly import book_rules, pulsestream_client
 from rxbridge.audit import Audit, Repair, audit
 from rxbridge.cli.journals import maintaining, reading
 from rxbridge.cli.printing import plain, progress
@@ -46,11 +46,18 @@ def audit_journal(settings: Settings, *, repair: bool = False) -> Audit:
             client,
             channels=channels,
             environment=settings.events.environment,
+            book_rules=book_rules(settings),
             after_seconds=settings.delivery.confirm_after_seconds,
             wait_after_timeout_seconds=settings.pulsestream.wait_after_timeout_seconds,
         )
         return audit(
-            journal, client, channels=channels, repair=repairing if repair else None, holes_note=note, report=report
+            journal,
+            client,
+            channels=channels,
+            book_rules=book_rules(settings),
+            repair=repairing if repair else None,
+            holes_note=note,
+            report=report,
         )
 
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias, cast
 import msgspec
 
 from rxbridge.errors import MalformedFrame
-from rxbridge.messages import FRAME_FIELD, PART_FIELD, Frame, Message, Unknown
+from rxbridge.messages import FRAME_FIELD, PART_FIELD, UPDATES_FIELD, Frame, Message, Unknown
 
 Messages: TypeAlias = tuple[Message, ...]
 
@@ -52,15 +52,15 @@ class Kinds(NamedTuple):
         names: The kinds that are read.
         name: Reads that field of a frame, and nothing else; what is no text is the empty text.
         read: The messages of a frame in its usual form; raises what msgspec raises if it is in none.
-        read_flat: Likewise, for the kinds that hold no lists: however long such a frame is, its message takes no more
-            memory. None if there are none.
+        read_flat: Likewise, for the kinds that hold no lists that are looked into: however long such a frame is, its
+            message takes no more memory.
     """
 
     field: str
     names: Container[str]
     name: Callable[[bytes], str]
     read: Callable[[bytes], Messages]
-    read_flat: Callable[[bytes], Messages] | None
+    read_flat: Callable[[bytes], Messages]
 
 
 def decode(frame: Frame, kinds: Kinds) -> Messages:
@@ -124,12 +124,10 @@ def _decode_costly(data: bytes, kinds: Kinds) -> Messages:
     """
     try:
         _require_utf8(data)
-        if kinds.read_flat is not None:
-            try:
-                return kinds.read_flat(data)
-            except msgspec.ValidationError:
-                pass
-        _ANY_JSON.decode(data)
+        try:
+            return kinds.read_flat(data)
+        except msgspec.ValidationError:
+            _ANY_JSON.decode(data)
         name = kinds.name(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedFrame(data, str(error)) from error
@@ -178,7 +176,7 @@ def _decode_odd(data: bytes, kinds: Kinds) -> Messages:
         return (Unknown(),)
     if name not in kinds.names:
         return (Unknown(type=name[:_KIND_LENGTH]),)
-    for hidden in (FRAME_FIELD, PART_FIELD):
+    for hidden in (FRAME_FIELD, PART_FIELD, UPDATES_FIELD):
         fields.pop(hidden, None)
     try:
         return kinds.read(msgspec.json.encode(fields))

@@ -220,6 +220,8 @@ class EventSettings(Section):
     table = "events"
 
     environment: str = Field("production", min_length=1, max_length=50, description="source.environment of every event")
+    book_depth: int = Field(10, ge=1, le=1000, description="levels of each side in the image of an order book")
+    book_seconds: Seconds = Field(1, description="time between two images of a product's book, if it has changed")
 
 
 class RunSettings(Section):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from loguru import logger
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_random_exponential
 
+from rxbridge.books import BookRules
 from rxbridge.confirmation.note import CONSUMER, Mode, Note, read_note, write_note
 from rxbridge.confirmation.proving import Prover
 from rxbridge.confirmation.trail import Trail
@@ -50,6 +51,7 @@ class Confirmation:
         request_bytes: Bytes of events in a request.
         wait_after_timeout_seconds: The pause after a request that was not answered in time, or that a crash cut off.
         clock: Seconds that only rise.
+        book_rules: Which images are made of order books, as in the delivery.
 
     Attributes:
         failure: What ended it for good; else None.
@@ -69,6 +71,7 @@ class Confirmation:
         request_bytes: int = 1_000_000,
         wait_after_timeout_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        book_rules: BookRules = BookRules(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self.failure: BaseException | None = None
         self._journal = journal
@@ -79,6 +82,7 @@ class Confirmation:
         self._after_seconds = after_seconds
         self._wait_after_timeout_seconds = wait_after_timeout_seconds
         self._clock = clock
+        self._book_rules = book_rules
         self._finish = threading.Event()
         self._stop = threading.Event()
         self._give_up_at = float("inf")
@@ -167,6 +171,7 @@ class Confirmation:
             first_seconds=max(self._after_seconds, patience),
             statistics=self._statistics,
             clock=self._clock,
+            book_rules=self._book_rules,
         )
         while not self._stop.is_set():
             seconds = trail.step()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from reactivex import Subject
 
+from rxbridge.books import Books
 from rxbridge.confirmation.purged import purged_offsets
 from rxbridge.events import EncodedEvent
 from rxbridge.journal import DeadLetter, Journal
@@ -26,6 +27,7 @@ class EventMaker:
         statistics: Where to count.
         seen: Ids of events that were made before, oldest first; they are not made again.
         told: Is told of every message that is about to become an event.
+        kept_books: Order books as they were before the first frame; without them there are no images of books.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class EventMaker:
         statistics: DeliveryStatistics | None = None,
         seen: Iterable[str] = (),
         told: Callable[[EventMessage], None] | None = None,
+        kept_books: Books | None = None,
     ) -> None:
         self._frames = Subject[Frame]()
         self._made: list[EncodedEvent] = []
@@ -48,11 +51,12 @@ class EventMaker:
             dead_letter=_pass_over if dead_letter is None else dead_letter,
             seen=seen,
             told=told,
+            kept_books=kept_books,
         )
         self._frames.pipe(chain).subscribe(self._made.append, self._failures.append)
 
     def __call__(self, frame: Frame) -> list[EncodedEvent]:
-        """The events of this frame that no frame before has made: one at most, as things are.
+        """The events of this frame that no frame before has made.
 
         Raises:
             Exception: The pipeline has a defect; what a frame can be guilty of goes to the dead letters.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from loguru import logger
 
+from rxbridge.books import CHANNEL, BookRules, resumed
 from rxbridge.confirmation.note import CONSUMER, Mode
 from rxbridge.confirmation.proving import Posted, Prover
 from rxbridge.confirmation.reading import EventMaker, read_frames, without_proof
@@ -41,6 +42,7 @@ class Trail:
         first_seconds: How long it takes for what was acknowledged before.
         statistics: Where to count.
         clock: Seconds that only rise.
+        book_rules: Which images are made of order books, as in the delivery.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Trail:
         first_seconds: float,
         statistics: ConfirmationStatistics,
         clock: Callable[[], float],
+        book_rules: BookRules = BookRules(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self._journal = journal
         self._prover = prover
@@ -68,7 +71,12 @@ class Trail:
         self._suspicious = False
         self._position = journal.cursor(CONSUMER)
         before = read_frames(journal, max(self._position - WARM_UP_FRAMES, 0), self._position)
-        self._make = EventMaker(channels=channels, environment=environment, seen=ids(before, channels))
+        self._make = EventMaker(
+            channels=channels,
+            environment=environment,
+            seen=ids(before, channels),
+            kept_books=resumed(book_rules, journal, self._position) if CHANNEL in channels else None,
+        )
 
     def step(self) -> float | None:
         """Do what can be done now: a stretch, or a look for what was sent again.

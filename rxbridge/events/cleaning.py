@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
+from math import isfinite
 
 from rxbridge.messages import Number
 
@@ -38,6 +39,11 @@ def difference(minuend: Number, subtrahend: Number) -> float:
 def multiplied(a: Number, b: Number) -> float:
     """The product of two finite numbers, computed in decimals; it may be beyond a float."""
     return float(_EXACT.multiply(_decimal(a), _decimal(b)))
+
+
+def finite(number: float) -> float | None:
+    """The number; None where it is beyond a float."""
+    return number if isfinite(number) else None
 
 
 def _decimal(value: Number) -> Decimal:

@@ -11,7 +11,7 @@ import re
 import uuid
 
 from rxbridge.events.cleaning import whole
-from rxbridge.messages import Candle, EventMessage, GapNotice, MessageBase, Trade
+from rxbridge.messages import BookImage, Candle, EventMessage, GapNotice, MessageBase, Trade
 
 UNKNOWN_PRODUCT = "UNKNOWN"
 """Stands for the product of a message that names none."""
@@ -20,9 +20,9 @@ _NAMESPACE = uuid.UUID("3f0c8f5e-6d0e-4a53-9a52-6d1f7b0e2c94")
 
 _PIECE_BYTES = 1 << 20
 
-# What ends in "-match", or has a "-candle" in it, is left out, lest the ticker of one product take the id of another's
-# trade or candle.
-_ORDINARY_PRODUCT = re.compile(r"(?!.*-candle)[A-Za-z0-9._-]{1,40}(?<!-match)").fullmatch
+# What ends in "-match", or has "-candle" or "-book" in it, is left out, lest the ticker of one product take the id of
+# something of another's.
+_ORDINARY_PRODUCT = re.compile(r"(?!.*-(?:candle|book))[A-Za-z0-9._-]{1,40}(?<!-match)").fullmatch
 
 
 _DIGEST_LENGTH = 16
@@ -44,6 +44,8 @@ def event_id(message: EventMessage) -> str:
     `coinbase-{product}-candle-{start}-{digest}` for a candle. The digest is of its numbers, so each revision of a
     candle is an event, and the same one sent again is a repeat.
 
+    `coinbase-{product}-book-` and such a UUID for the image of a book.
+
     `coinbase-gap-trades-{product}-{first}-{last}` for trades that are missing; for quotes, and where that would be too
     long, a UUID stands after the kind, which depends on the products, the channel, and the two ends.
     """
@@ -52,6 +54,8 @@ def event_id(message: EventMessage) -> str:
     product = _product_key(message.product_id)
     if isinstance(message, Candle):
         return f"coinbase-{product}-candle-{_candle_key(message)}"
+    if isinstance(message, BookImage):
+        return f"coinbase-{product}-book-{_place_id(message)}"
     kind = "match-" if isinstance(message, Trade) else ""
     trade_id = whole(message.trade_id, minimum=1)
     return f"coinbase-{product}-{kind}{trade_id or _place_id(message)}"

@@ -7,16 +7,19 @@ for every ticker and every match, however damaged, and the original stands in it
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from rxbridge.events.cleaning import clean, difference, multiplied, naive_utc, shorten
+from rxbridge.events.cleaning import clean, difference, finite, multiplied, naive_utc, shorten
 from rxbridge.events.identity import event_id
 from rxbridge.events.reader import TEXT_LENGTH, Reader
 from rxbridge.events.schema import (
+    BookMetrics,
+    BookPayload,
     CandleMetrics,
     CandlePayload,
     Context,
@@ -31,7 +34,7 @@ from rxbridge.events.schema import (
     TickerMetrics,
     TickerPayload,
 )
-from rxbridge.messages import CANDLE_SECONDS, Candle, EventMessage, GapNotice, Ticker, Trade
+from rxbridge.messages import CANDLE_SECONDS, BookImage, Candle, EventMessage, GapNotice, Ticker, Trade
 
 SERVICE = "coinbase-exchange"
 """`source.service` of every event, by which the server can be searched."""
@@ -47,7 +50,7 @@ _LATEST_START = 253_402_300_799
 
 
 def to_event(message: EventMessage, *, environment: str = "production", now: int | None = None) -> Event:
-    """The event of a ticker, a trade, a candle, or a gap; docs/events.md lists it field by field.
+    """The event of a ticker, a trade, a candle, the image of a book, or a gap; docs/events.md lists it field by field.
 
     The same message gives the same event, but for `metadata.processed_at`.
 
@@ -63,6 +66,8 @@ def to_event(message: EventMessage, *, environment: str = "production", now: int
         return gap_event(message, environment=environment, now=now)
     read = Reader()
     product = read.product(message.product_id)
+    if isinstance(message, BookImage):
+        return _book_event(message, product, _constant("level2", product, environment), now)
     timestamp = read.time("time", message.time, message.frame.received_at)
     if isinstance(message, Ticker):
         constant = _constant("ticker", product, environment)
@@ -172,6 +177,50 @@ def _candle_payload(candle: Candle, product: str, read: Reader) -> CandlePayload
     )
 
 
+def _book_event(image: BookImage, product: str, constant: _Constant, now: int | None) -> Event:
+    bid, bid_size = _best(image.bids)
+    ask, ask_size = _best(image.asks)
+    middle = spread = None
+    if bid is not None and ask is not None:
+        middle, spread = (bid + ask) / 2, finite(difference(image.asks[0][0], image.bids[0][0]))
+    payload = BookPayload(
+        product_id=product,
+        best_bid=bid,
+        best_bid_size=bid_size,
+        best_ask=ask,
+        best_ask_size=ask_size,
+        middle=None if middle is None else finite(middle),
+        spread=spread,
+        bids=image.bids,
+        asks=image.asks,
+        is_reset=image.is_reset,
+        is_crossed=image.is_crossed,
+    )
+    identity = event_id(image)
+    return Event(
+        event_id=identity,
+        title=constant.title,
+        message=f"Order book of {product}: {_quoted(image.bids)} bid, {_quoted(image.asks)} asked",
+        source=constant.source,
+        context=Context(identity, constant.tags),
+        metrics=BookMetrics(0.0, 200, payload.middle or 0.0, payload.spread or 0.0),
+        payload=payload,
+        metadata=Metadata(naive_utc(time.time_ns() if now is None else now)),
+        timestamp=naive_utc(image.at),
+    )
+
+
+def _best(levels: Sequence[tuple[str, str]]) -> tuple[float | None, float | None]:
+    if not levels:
+        return None, None
+    price, size = levels[0]
+    return finite(float(price)), finite(float(size))
+
+
+def _quoted(levels: Sequence[tuple[str, str]]) -> str:
+    return f"{shorten(levels[0][1], TEXT_LENGTH)} at ${shorten(levels[0][0], TEXT_LENGTH)}" if levels else "nothing"
+
+
 def gap_event(gap: GapNotice, *, environment: str, now: int | None) -> Event:
     """The event, of severity warning, that tells PulseStream what is missing from the market."""
     products = ", ".join(gap.products)
@@ -219,9 +268,9 @@ class _Constant(msgspec.Struct, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=4096)
-def _constant(channel: Literal["ticker", "matches", "candles"], product: str, environment: str) -> _Constant:
+def _constant(channel: Literal["ticker", "matches", "candles", "level2"], product: str, environment: str) -> _Constant:
     """What the events of a product have in common."""
-    subject = {"ticker": "Price Update", "matches": "Trade", "candles": "Candle"}[channel]
+    subject = {"ticker": "Price Update", "matches": "Trade", "candles": "Candle", "level2": "Book"}[channel]
     return _Constant(
         title=f"Coinbase {subject}: {product}",
         source=Source(

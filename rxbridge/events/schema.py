@@ -68,6 +68,15 @@ class CandleMetrics(msgspec.Struct, frozen=True, gc=False):
     volume: float
 
 
+class BookMetrics(msgspec.Struct, frozen=True, gc=False):
+    """The server demands the first two; a socket has neither. `price` lies in the middle between the best two."""
+
+    response_time_ms: float
+    status_code: int
+    price: float
+    spread: float
+
+
 class GapMetrics(msgspec.Struct, frozen=True, gc=False):
     """The server demands the two; nothing was measured."""
 
@@ -158,6 +167,31 @@ class CandlePayload(msgspec.Struct, frozen=True, gc=False):
     invalid_fields: tuple[str, ...] | UnsetType = UNSET
 
 
+class BookPayload(msgspec.Struct, frozen=True, gc=False):
+    """The best levels of an order book.
+
+    Attributes:
+        best_bid: In the quote currency; null where nobody bids. Likewise the other numbers.
+        spread: The best ask less the best bid.
+        bids: Price and size as text, exactly as Coinbase wrote them, the highest price first.
+        asks: Likewise, the lowest first.
+        is_reset: Whether the book was begun anew since the event before.
+        is_crossed: Whether a bid is as high as an ask, which says that the book is wrong.
+    """
+
+    product_id: str
+    best_bid: float | None
+    best_bid_size: float | None
+    best_ask: float | None
+    best_ask_size: float | None
+    middle: float | None
+    spread: float | None
+    bids: tuple[tuple[str, str], ...]
+    asks: tuple[tuple[str, str], ...]
+    is_reset: bool
+    is_crossed: bool
+
+
 class GapPayload(msgspec.Struct, frozen=True, gc=False):
     """What is missing from the market, and stays so.
 
@@ -204,8 +238,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     message: str
     source: Source
     context: Context
-    metrics: TickerMetrics | MatchMetrics | CandleMetrics | GapMetrics
-    payload: TickerPayload | MatchPayload | CandlePayload | GapPayload
+    metrics: TickerMetrics | MatchMetrics | CandleMetrics | BookMetrics | GapMetrics
+    payload: TickerPayload | MatchPayload | CandlePayload | BookPayload | GapPayload
     metadata: Metadata
     timestamp: datetime
 
@@ -254,7 +288,7 @@ def encode(event: Event, offset: int, received_at: int = 0, part: Part = WHOLE) 
     return EncodedEvent(
         event.event_id,
         event.title,
-        None if isinstance(payload, (GapPayload, CandlePayload)) else payload.price,
+        payload.price if isinstance(payload, (TickerPayload, MatchPayload)) else None,
         offset,
         event.timestamp,
         _ENCODER.encode(event),

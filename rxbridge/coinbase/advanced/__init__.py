@@ -5,21 +5,40 @@ https://docs.cdp.coinbase.com/advanced-trade/docs/ws-channels
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import msgspec
 
 from rxbridge.coinbase import lenient
 from rxbridge.coinbase.advanced import wire
-from rxbridge.messages import Candle, Frame, Heartbeat, Message, Part, SubscribedChannel, Subscriptions, Ticker, Trade
+from rxbridge.messages import (
+    BookSnapshot,
+    BookUpdate,
+    Candle,
+    Frame,
+    Heartbeat,
+    Message,
+    Part,
+    SubscribedChannel,
+    Subscriptions,
+    Ticker,
+    Trade,
+)
 
 _Envelope: TypeAlias = (
-    wire.MarketTrades | wire.Tickers | wire.TickerBatch | wire.Candles | wire.Heartbeats | wire.Subscriptions
+    wire.MarketTrades
+    | wire.Tickers
+    | wire.TickerBatch
+    | wire.Candles
+    | wire.Books
+    | wire.Heartbeats
+    | wire.Subscriptions
 )
-_NAMES = frozenset({"market_trades", "ticker", "ticker_batch", "candles", "heartbeats", "subscriptions"})
+_NAMES = frozenset({"market_trades", "ticker", "ticker_batch", "candles", "l2_data", "heartbeats", "subscriptions"})
 
 _DECODER: msgspec.json.Decoder[_Envelope] = msgspec.json.Decoder(_Envelope)
+_LARGE_DECODER = msgspec.json.Decoder(wire.LargeBook)
 _TRADE_DECODER = msgspec.json.Decoder(wire.Trade)
 _TICKER_DECODER = msgspec.json.Decoder(wire.Ticker)
 _CANDLE_DECODER = msgspec.json.Decoder(wire.Candle)
@@ -30,9 +49,9 @@ _SIDES = {"BUY": "buy", "SELL": "sell"}
 def decode(frame: Frame) -> tuple[Message, ...]:
     """The messages that a frame of the Advanced Trade feed holds.
 
-    Trades come in the order of their ids, although the feed sends the newest first. Books (`l2_data`), `status` and
-    whatever else rxbridge does not handle are `Unknown`. What is odd is read as `rxbridge.coinbase.lenient.decode`
-    says.
+    Trades come in the order of their ids, although the feed sends the newest first. Whatever rxbridge does not handle
+    is `Unknown`. What is odd is read as `rxbridge.coinbase.lenient.decode` says. Of a book, it is not looked at the
+    levels.
 
     Raises:
         MalformedFrame: As there.
@@ -53,6 +72,8 @@ def _read(data: bytes) -> tuple[Message, ...]:
             # The newest first, in snapshots.
             items = [(raw, event.type) for event in envelope.events for raw in reversed(event.candles)]
             return tuple(_candle(raw, part, envelope.timestamp) for raw, part in _parts(items))
+        case wire.Books():
+            return _books(envelope.events, envelope.timestamp)
         case wire.Heartbeats():
             return tuple(
                 Heartbeat(time=event.current_time, counter=event.heartbeat_counter, part=_ALONE)
@@ -65,6 +86,24 @@ def _read(data: bytes) -> tuple[Message, ...]:
                 for name, products in event.subscriptions.items()
             ]
             return (Subscriptions(channels=channels, part=_ALONE),)
+
+
+def _read_flat(data: bytes) -> tuple[Message, ...]:
+    envelope = _LARGE_DECODER.decode(data)
+    return _books(envelope.events, envelope.timestamp)
+
+
+def _books(events: Sequence[wire.BookEvent], timestamp: str | None) -> tuple[Message, ...]:
+    count = len(events)
+    return tuple(
+        (BookSnapshot if event.type == "snapshot" else BookUpdate)(
+            product_id=event.product_id,
+            time=timestamp,
+            updates_data=event.updates,
+            part=Part("advanced", index, count, is_snapshot=event.type == "snapshot"),
+        )
+        for index, event in enumerate(events)
+    )
 
 
 def _parts(items: list[tuple[msgspec.Raw, str | None]]) -> Iterator[tuple[msgspec.Raw, Part]]:
@@ -124,4 +163,4 @@ def _candle(raw: msgspec.Raw, part: Part, timestamp: str | None) -> Candle:
     )
 
 
-_KINDS = lenient.Kinds("channel", _NAMES, lenient.kind_reader("channel"), _read, None)
+_KINDS = lenient.Kinds("channel", _NAMES, lenient.kind_reader("channel"), _read, _read_flat)

@@ -86,6 +86,14 @@ class SubscriptionsEvent(msgspec.Struct, frozen=True, gc=False):
     subscriptions: dict[str, list[str]] = {}
 
 
+class BookEvent(msgspec.Struct, frozen=True, gc=False):
+    """Levels of a product: the `snapshot` has all, of both sides, an `update` those that have changed."""
+
+    type: str | None = None
+    product_id: str | None = None
+    updates: Raw = Raw(b"[]")
+
+
 class Envelope(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="channel"):
     """What all frames but errors have. `sequence_num` counts the frames of a connection, from 0."""
 
@@ -127,3 +135,15 @@ class Subscriptions(Envelope, frozen=True, gc=False, tag="subscriptions"):
     """The acknowledgement of every message that subscribes or unsubscribes."""
 
     events: list[SubscriptionsEvent]
+
+
+class Books(Envelope, frozen=True, gc=False, tag="l2_data"):
+    """A frame of the channel `level2`."""
+
+    events: list[BookEvent]
+
+
+class LargeBook(Envelope, frozen=True, gc=False, tag="l2_data"):
+    """The same, as far as it takes no more memory than its frame, however long that is."""
+
+    events: tuple[BookEvent]

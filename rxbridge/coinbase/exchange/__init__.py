@@ -12,6 +12,8 @@ import msgspec
 from rxbridge.coinbase import lenient
 from rxbridge.messages import (
     OWN_CONNECTION,
+    BookSnapshot,
+    BookUpdate,
     FeedErrorMessage,
     Frame,
     GapNotice,
@@ -23,10 +25,10 @@ from rxbridge.messages import (
     Trade,
 )
 
-_WireMessage: TypeAlias = Ticker | Trade | LastTrade | Heartbeat | Subscriptions | FeedErrorMessage
-_FlatMessage: TypeAlias = Ticker | Trade | LastTrade | Heartbeat | FeedErrorMessage
+_FlatMessage: TypeAlias = Ticker | Trade | LastTrade | BookSnapshot | BookUpdate | Heartbeat | FeedErrorMessage
+_WireMessage: TypeAlias = _FlatMessage | Subscriptions
 
-_NAMES = frozenset({"ticker", "match", "last_match", "heartbeat", "subscriptions", "error"})
+_NAMES = frozenset({"ticker", "match", "last_match", "snapshot", "l2update", "heartbeat", "subscriptions", "error"})
 
 _DECODER: msgspec.json.Decoder[_WireMessage] = msgspec.json.Decoder(_WireMessage)
 _FLAT_DECODER: msgspec.json.Decoder[_FlatMessage] = msgspec.json.Decoder(_FlatMessage)
@@ -36,8 +38,8 @@ _OWN_DECODER: msgspec.json.Decoder[_WireMessage | GapNotice] = msgspec.json.Deco
 def decode(frame: Frame) -> tuple[Message, ...]:
     """The message that a frame of the Exchange feed holds; always one.
 
-    Books (`snapshot`, `l2update`) and all other types that rxbridge does not handle are `Unknown`. What is odd is read
-    as `rxbridge.coinbase.lenient.decode` says.
+    All types that rxbridge does not handle are `Unknown`. What is odd is read as `rxbridge.coinbase.lenient.decode`
+    says. Of a book, it is not looked at the levels.
 
     Raises:
         MalformedFrame: As there.

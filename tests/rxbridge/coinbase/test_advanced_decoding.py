@@ -12,6 +12,8 @@ from rxbridge.coinbase import advanced, exchange
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.messages import (
+    BookSnapshot,
+    BookUpdate,
     Candle,
     FeedErrorMessage,
     Frame,
@@ -146,7 +148,6 @@ def test_a_heartbeat_and_an_acknowledgement_and_an_error() -> None:
 @pytest.mark.parametrize(
     ("content", "name"),
     [
-        (envelope("l2_data", {"type": "snapshot", "updates": []}), "l2_data"),
         (envelope("status", {"products": [{"id": "BTC-USD"}]}), "status"),
         ({"events": [], "channel": "something new"}, "something new"),
         ({"events": [], "channel": ["ticker"]}, ""),
@@ -159,12 +160,33 @@ def test_what_makes_no_message_is_unknown(content: Any, name: str) -> None:
     assert message.type == name
 
 
-def test_a_large_book_is_told_by_its_name_alone() -> None:
-    updates = [{"side": "bid", "event_time": TIMESTAMP, "price_level": "1.0", "new_quantity": "2"}] * 30_000
-    (message,) = decode(frame(envelope("l2_data", {"type": "snapshot", "updates": updates})))
+def level(side: str, price: str, size: str) -> dict[str, str]:
+    return {"side": side, "event_time": TIMESTAMP, "price_level": price, "new_quantity": size}
 
-    assert isinstance(message, Unknown)
-    assert message.type == "l2_data"
+
+@pytest.mark.parametrize("times", [1, 30_000])
+def test_a_book(times: int) -> None:
+    levels = [level("bid", "1.0", "2"), level("offer", "1.1", "3")] * times
+    (snapshot,) = decode(frame(envelope("l2_data", {"type": "snapshot", "product_id": "A", "updates": levels})))
+    (update,) = decode(frame(envelope("l2_data", {"type": "update", "product_id": "A", "updates": levels})))
+
+    assert isinstance(snapshot, BookSnapshot)
+    assert (snapshot.product_id, snapshot.time) == ("A", TIMESTAMP)
+    assert (snapshot.bids, snapshot.asks) == ([("1.0", "2")] * times, [("1.1", "3")] * times)
+    assert isinstance(update, BookUpdate)
+    assert update.changes == [("bid", "1.0", "2"), ("offer", "1.1", "3")] * times
+
+
+def test_two_books_in_a_frame() -> None:
+    events = [{"type": "snapshot", "product_id": product, "updates": [level("bid", "1", "2")]} for product in "AB"]
+    first, second = decode(frame(envelope("l2_data", *events)))
+
+    assert isinstance(first, BookSnapshot)
+    assert isinstance(second, BookSnapshot)
+    assert (first.product_id, second.product_id, second.part.index) == ("A", "B", 1)
+    # So many of them would take many times the memory of their frame.
+    with pytest.raises(MalformedFrame, match="too large"):
+        decode(frame(envelope("l2_data", *events * 10_000)))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from rxbridge.coinbase.exchange import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.messages import (
     FRAME_FIELD,
+    BookSnapshot,
+    BookUpdate,
     FeedErrorMessage,
     Frame,
     Heartbeat,
@@ -107,6 +109,29 @@ def test_the_empty_list_of_an_acknowledgement_may_be_null() -> None:
     assert decoded(b'{"type":"subscriptions","channels":[null]}').channels == []
 
 
+def test_a_book() -> None:
+    snapshot = decoded({"type": "snapshot", "product_id": "A", "asks": [["14.8", "12.77"]], "bids": [], "time": "now"})
+    update = decoded({"type": "l2update", "product_id": "A", "changes": [["buy", "22356.27", "0.00000000"]]})
+
+    assert isinstance(snapshot, BookSnapshot)
+    assert (snapshot.product_id, snapshot.time, snapshot.bids, snapshot.asks) == ("A", "now", [], [("14.8", "12.77")])
+    assert isinstance(update, BookUpdate)
+    assert (update.product_id, update.changes) == ("A", [("buy", "22356.27", "0.00000000")])
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [5, {}, ["no level"], [["1"]], [[1, 2]], [["1", "2", "3"]], [["1", "2"]] * 500_001],
+    ids=lambda levels: repr(levels)[:20],
+)
+def test_the_levels_of_a_book_are_looked_at_late(levels: Any) -> None:
+    message = decoded({"type": "snapshot", "product_id": "A", "bids": levels, "asks": None})
+
+    assert message.asks == []
+    with pytest.raises(ValueError, match=r"Expected|more than"):
+        _ = message.bids
+
+
 def test_an_error() -> None:
     message = decoded({"type": "error", "message": "Failed to subscribe", "reason": "X is not a valid product"})
 
@@ -117,8 +142,6 @@ def test_an_error() -> None:
 @pytest.mark.parametrize(
     ("content", "name"),
     [
-        ({"type": "snapshot", "product_id": "BTC-USD", "asks": [["14.8", "12.77"]], "bids": []}, "snapshot"),
-        ({"type": "l2update", "product_id": "BTC-USD", "changes": [["buy", "22356.27", "0.00000000"]]}, "l2update"),
         ({"type": "status", "products": [{"id": "BTC-USD", "status_message": None, "limit": 1}]}, "status"),
         ({"type": "activate", "timestamp": "1483736448.299000"}, "activate"),
         ({"type": "x" * 1000}, "x" * 100),
@@ -233,7 +256,7 @@ def test_large_frames() -> None:
     assert decoded({"type": "ticker", "price": "1", "padding": padding}).price == "1"
     assert decoded({"type": "ticker", "price": True, "padding": padding}).price == "true"
     assert decoded({"type": "ticker", "side": padding}).side == padding
-    assert decoded({"type": "snapshot", "bids": [["1.0", "2.0"]] * 200_000}).type == "snapshot"
+    assert len(decoded({"type": "snapshot", "bids": [["1.0", "2.0"]] * 200_000}).bids) == 200_000
 
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -56,8 +56,8 @@ def test_the_id_of_a_frame_is_the_same_in_every_release(frame: Callable[..., Fra
 
 
 def test_a_revision_of_a_candle_is_an_event_and_the_same_again_is_a_repeat(frame: Callable[..., Frame]) -> None:
-    def identity(start: Any = "1786308900", **fields: Any) -> str:
-        numbers = {"open": "2", "high": "4", "low": "1", "close": "3", "volume": "5"} | fields
+    def identity(start: Any = "1786308900", **fields: str) -> str:
+        numbers: dict[str, Any] = {"open": "2", "high": "4", "low": "1", "close": "3", "volume": "5"} | fields
         return event_id(Candle(product_id="BTC-USD", start=start, frame=frame(b"any"), **numbers))
 
     assert identity() == "coinbase-BTC-USD-candle-1786308900-277961d5ed8af2d4"

@@ -4,6 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from rxbridge.books import BookRules, Books
 from rxbridge.coinbase.decoding import decode
 from rxbridge.events import EncodedEvent, encode, event_id, to_event
 from rxbridge.messages import Candle, Frame, LastTrade, Ticker, Trade, Unknown
@@ -15,8 +18,15 @@ def test_every_recorded_frame_is_a_message(recorded_frames: list[Frame]) -> None
     kinds = Counter(type(message).__name__ for message in messages)
     unknown = Counter(message.type for message in messages if isinstance(message, Unknown))
 
-    assert kinds == {"Ticker": 45, "Trade": 35, "LastTrade": 10, "Subscriptions": 3, "Unknown": 5813}
-    assert unknown == {"l2update": 5803, "snapshot": 10}
+    assert kinds == {
+        "Ticker": 45,
+        "Trade": 35,
+        "LastTrade": 10,
+        "Subscriptions": 3,
+        "BookSnapshot": 10,
+        "BookUpdate": 5803,
+    }
+    assert not unknown
 
 
 def test_every_recorded_ticker_and_trade_is_an_event_without_a_flaw(
@@ -62,10 +72,34 @@ def test_every_recorded_frame_of_advanced_trade_is_messages(advanced_frames: lis
             trades.setdefault(message.product_id, []).append(int(message.trade_id or 0))
 
     assert (kinds["Trade"], kinds["Ticker"], len(candles)) == (258, 104, 200)
-    assert set(unknown) == {"l2_data"}
+    assert not unknown
+    assert kinds["BookSnapshot"] == 2
     assert set(trades) == {"BTC-USD", "ETH-USD"}
     for ids in trades.values():
         assert ids == list(range(ids[0], ids[0] + len(ids))), "each trade once, in the order of the ids"
+
+
+@pytest.mark.parametrize("recording", ["recorded_frames", "advanced_frames"])
+def test_the_image_of_every_recorded_book_is_an_event(
+    request: pytest.FixtureRequest, recording: str, accepted: Callable[[EncodedEvent, Frame], dict[str, Any]]
+) -> None:
+    books = Books(BookRules(depth=5, interval_seconds=0.1))
+    troubles: list[str] = []
+    books.troubled = lambda product, text: troubles.append(f"{product}: {text}")
+    found: Counter[str] = Counter()
+    for frame in request.getfixturevalue(recording):
+        books.see(frame)
+        for message in decode(frame):
+            for image in books.take():
+                event = accepted(encode(to_event(image), frame.offset, frame.received_at, image.part), frame)
+                payload = event["payload"]
+                assert payload["best_bid"] < payload["middle"] < payload["best_ask"]
+                assert (len(payload["bids"]), payload["is_crossed"]) == (5, False)
+                found[payload["product_id"]] += 1
+            books.apply(message)
+
+    assert not troubles
+    assert len(found) == (10 if recording == "recorded_frames" else 2)
 
 
 def test_every_recorded_item_of_advanced_trade_is_an_event_without_a_flaw(
