@@ -11,7 +11,7 @@ from functools import partial
 from loguru import logger
 
 from rxbridge import coinbase
-from rxbridge.backfill import Backfill
+from rxbridge.backfill import UNREPLAYABLE, Backfill
 from rxbridge.books import BookRules
 from rxbridge.coinbase.addresses import rest_url
 from rxbridge.coinbase.rest import RestClient
@@ -237,7 +237,7 @@ def backfill(settings: Settings, journal: Journal, statistics: BackfillStatistic
         journal,
         rest,
         products=feed.products if "matches" in feed.channels else (),
-        unreplayable_channels=[channel for channel in feed.channels if channel == "ticker"],
+        unreplayable_channels=[channel for channel in feed.channels if channel in UNREPLAYABLE],
         quoted_products=feed.products,
         since=options.since,
         max_trades=options.max_trades,

@@ -5,23 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from rxbridge.backfill.state import State, at_rest, awake
 from rxbridge.backfill.tracker import Tracker
 from rxbridge.coinbase.advanced.sequence import sequence_num
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events.cleaning import whole
-from rxbridge.messages import OWN_CONNECTION, Candle, Frame, Heartbeat, Message, Subscriptions, Ticker, Trade, Unknown
+from rxbridge.messages import (
+    OWN_CONNECTION,
+    BookSnapshot,
+    BookUpdate,
+    Frame,
+    Heartbeat,
+    Message,
+    Subscriptions,
+    Ticker,
+    Trade,
+)
 
-_TYPES: dict[str, tuple[str, ...]] = {
-    "ticker": ("ticker",),
-    "ticker_batch": ("ticker",),
-    "level2": ("snapshot", "l2update"),
-    "level2_batch": ("snapshot", "l2update"),
+_CHANNELS_OF: dict[type[Message], tuple[str, ...]] = {
+    Ticker: ("ticker", "ticker_batch"),
+    BookSnapshot: ("level2",),
+    BookUpdate: ("level2",),
 }
-"""What a channel sends, where that has another name."""
+"""Where messages come from of which those that are missed cannot be fetched."""
+
+UNREPLAYABLE = frozenset(channel for channels in _CHANNELS_OF.values() for channel in channels)
+"""All of these channels."""
+
+_ACKNOWLEDGED_AS = {"level2_batch": "level2"}
+"""What an acknowledgement calls a channel, where that has another name."""
 
 _BOOKS = (b'{"type":"l2update"', b'{"type":"snapshot"', b'{"channel":"l2_data"')
 """Frames that say nothing of trades, and may be megabytes long."""
@@ -191,12 +204,12 @@ class Follower:
         if frame.connection != self._connection or frame.connection == OWN_CONNECTION:
             return
         if isinstance(message, Subscriptions):
-            for channel in message.channels:
-                self._end(channel.name, channel.product_ids, frame.received_at)
-                self._take_ended(channel.name)
+            for acknowledged in message.channels:
+                channel = _ACKNOWLEDGED_AS.get(acknowledged.name, acknowledged.name)
+                self._end(channel, acknowledged.product_ids, frame.received_at)
+                self._take_ended(channel)
             return
-        name = message.type if isinstance(message, Unknown) else _NAMES.get(type(message), "")
-        for channel in [other for other in self._silent if name in _TYPES.get(other, (other,))]:
+        for channel in self._silent.keys() & set(_CHANNELS_OF.get(type(message), ())):
             self._end(channel, [_product(message)], frame.received_at)
             if all(last for _, last in self._silent[channel].values()):
                 self._take_ended(channel)
@@ -223,26 +236,6 @@ class Follower:
             self._silent.pop(channel, None)
 
 
-class _About(msgspec.Struct, frozen=True, gc=False):
-    """All that is read of a message that is not understood."""
-
-    product_id: object = None
-
-
-_ABOUT_DECODER = msgspec.json.Decoder(_About)
-
-
 def _product(message: Message) -> str:
-    """Whom a message is about; empty if it does not say."""
-    if isinstance(message, (Ticker, Heartbeat, Candle)):
-        return message.product_id or ""
-    try:
-        product = _ABOUT_DECODER.decode(message.frame.data).product_id
-    except msgspec.DecodeError:
-        # The standard library takes what this decoder does not, such as NaN.
-        return ""
-    return product if isinstance(product, str) else ""
-
-
-_NAMES: dict[type[Message], str] = {Ticker: "ticker", Heartbeat: "heartbeat", Candle: "candles"}
-"""The wire names of messages that are not `Unknown`, as far as a channel of them cannot be replayed."""
+    """Whose quotes a message brings; empty if it does not say."""
+    return (message.product_id or "") if isinstance(message, (Ticker, BookSnapshot, BookUpdate)) else ""

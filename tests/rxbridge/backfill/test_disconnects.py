@@ -99,6 +99,14 @@ def test_products_that_are_heard_just_before_their_acknowledgement_share_its_gap
     assert gaps(memory) == [("quotes", "ticker", OPENED + 9 * SECOND, OPENED + 102 * SECOND)]
 
 
+def test_the_exchange_calls_its_book_otherwise(memory: MemoryJournal, rest: FakeRest, run: Run) -> None:
+    append(memory, at(9, ticker), acknowledged(102, "BTC-USD", channel="level2_batch"))
+    backfill = run(memory, rest, products=("BTC-USD",), unreplayable_channels=("level2",))
+    eventually(lambda: backfill.idle)
+
+    assert gaps(memory) == [("quotes", "level2", OPENED + 9 * SECOND, OPENED + 102 * SECOND)]
+
+
 def test_a_connection_that_never_acknowledges_has_no_gap_after_its_first_quote(
     memory: MemoryJournal, rest: FakeRest, run: Run
 ) -> None:
@@ -233,12 +241,12 @@ def test_a_book_is_heard_by_its_own_messages(memory: MemoryJournal, rest: FakeRe
     book = frame({"type": kind, "product_id": "BTC-USD"}, **where)
     append(memory, at(1, ticker), at(101, ticker, SECOND_ONE), frame({"type": kind, "product_id": 7}, **where))
     append(memory, Frame(b'{"type": "%s", "odd": NaN}' % kind.encode(), OPENED + 104 * SECOND, SECOND_ONE, 0), book)
-    backfill = run(memory, rest, unreplayable_channels=("ticker", "level2_batch"))
+    backfill = run(memory, rest, unreplayable_channels=("ticker", "level2"))
     eventually(lambda: backfill.idle)
 
     assert gaps(memory) == [
         ("quotes", "ticker", OPENED + SECOND, OPENED + 101 * SECOND),
-        ("quotes", "level2_batch", OPENED + SECOND, OPENED + 105 * SECOND),
+        ("quotes", "level2", OPENED + SECOND, OPENED + 105 * SECOND),
     ]
 
 
