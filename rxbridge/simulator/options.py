@@ -8,7 +8,7 @@ from typing import TypedDict, Unpack
 
 from rxbridge.errors import ConfigError
 from rxbridge.faults import Fault
-from rxbridge.simulator.replay import TimedFrame
+from rxbridge.simulator.playback import TimedFrame
 
 
 class SimulatorOptions(TypedDict, total=False):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import msgspec
 from websockets.exceptions import ConnectionClosed
 
 from rxbridge.errors import ConfigError
 from rxbridge.simulator import wire
+from rxbridge.simulator.playback import Listeners, TimedFrame, when_due
 from rxbridge.simulator.protocol import Subscription
 from rxbridge.simulator.session import Feed, Session
 
@@ -36,25 +37,6 @@ CHANNELS = {
 }
 """The feed acknowledges `level2_batch` by this name. A recording cannot tell which of the two book channels it was
 made of, since they send the same frames, so they are one here."""
-
-FRAMES_AT_A_STRETCH = 64
-"""After so many frames without a wait, the event loop gets a turn."""
-
-SHORTEST_SLEEP_SECONDS = 0.001
-
-
-class TimedFrame(Protocol):
-    """A frame, and when it was received, in nanoseconds since the Unix epoch."""
-
-    @property
-    def received_at(self) -> int:
-        """When."""
-        ...
-
-    @property
-    def data(self) -> bytes:
-        """The frame."""
-        ...
 
 
 class _Head(msgspec.Struct):
@@ -98,20 +80,11 @@ class ReplayFeed(Feed):
         self._first_received_at, self.products, self._has_heartbeats = _survey(recording())
         self.channels = CHANNELS
         self.markets = {}
-        self._playing: dict[tuple[Session, Subscription], asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._failed = asyncio.Event()
-        self._failure: BaseException | None = None
+        self._listeners = Listeners()
 
     async def run(self) -> None:
         """Wait until cancelled, or until a playback fails."""
-        try:
-            await self._failed.wait()
-            if self._failure is not None:
-                raise self._failure
-        finally:
-            for task in self._tasks:
-                task.cancel()
+        await self._listeners.run()
 
     def greeting(self, subscriptions: Sequence[Subscription]) -> list[tuple[str, bytes]]:
         """Nothing: the recording has greetings of its own."""
@@ -120,51 +93,30 @@ class ReplayFeed(Feed):
 
     def attach(self, session: Session, subscriptions: Sequence[Subscription]) -> None:
         """Play the recording for those of the subscriptions that are new."""
-        new = {subscription for subscription in subscriptions if (session, subscription) not in self._playing}
-        if not new:
-            return
-        task = asyncio.create_task(self._play(session, new))
-        self._tasks.add(task)
-        task.add_done_callback(self._played)
-        self._playing.update(dict.fromkeys(((session, subscription) for subscription in new), task))
+        self._listeners.attach(session, subscriptions, partial(self._play, session))
 
     def detach(self, session: Session, subscriptions: Sequence[Subscription]) -> None:
         """Play on without these."""
-        for subscription in subscriptions:
-            del self._playing[session, subscription]
-
-    def _played(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failure = error
-            self._failed.set()
+        self._listeners.detach(session, subscriptions)
 
     async def _play(self, session: Session, wanted: set[Subscription]) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        def concern(data: bytes) -> tuple[str, Subscription] | None:
+            kind, subscription = _classify(data)
+            return (kind, subscription) if subscription in wanted else None
+
         player = asyncio.current_task()
-        frames = iter(self._recording())
         heart = None if self._has_heartbeats else asyncio.create_task(self._beat(session, wanted, player))
+        frames = when_due(self._recording(), concern, begins_at=self._first_received_at, speed=self._speed)
         try:
-            for number, frame in enumerate(frames):
-                if number % FRAMES_AT_A_STRETCH == 0:
-                    await asyncio.sleep(0)
-                kind, subscription = _classify(frame.data)
-                if subscription not in wanted:
-                    continue
-                recorded_seconds = (frame.received_at - self._first_received_at) / 1_000_000_000
-                wait = started + recorded_seconds / self._speed - loop.time()
-                if wait >= SHORTEST_SLEEP_SECONDS:
-                    await asyncio.sleep(wait)
-                if self._playing.get((session, subscription)) is player:
-                    await session.send(kind, frame.data)
+            async with contextlib.aclosing(frames):
+                async for (kind, subscription), data in frames:
+                    if self._listeners.hears(session, subscription, player):
+                        await session.send(kind, data)
         except ConnectionClosed:
             pass
         finally:
             if heart is not None:
                 heart.cancel()
-            if isinstance(frames, Generator):
-                frames.close()
 
     async def _beat(self, session: Session, wanted: set[Subscription], player: object) -> None:
         beating = sorted(subscription for subscription in wanted if subscription[0] == "heartbeat")
@@ -172,7 +124,7 @@ class ReplayFeed(Feed):
             while beating:
                 await asyncio.sleep(self._heartbeat_seconds)
                 for subscription in beating:
-                    if self._playing.get((session, subscription)) is player:
+                    if self._listeners.hears(session, subscription, player):
                         await session.send("heartbeat", wire.bare_heartbeat(subscription[1], time.time_ns()))
 
 

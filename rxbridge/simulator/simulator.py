@@ -19,8 +19,9 @@ from rxbridge.simulator.exchange_service import ExchangeService
 from rxbridge.simulator.live import LiveFeed, TradeClock
 from rxbridge.simulator.market import TRADES_KEPT
 from rxbridge.simulator.options import SimulatorOptions, check
+from rxbridge.simulator.playback import TimedFrame
 from rxbridge.simulator.products import products_named
-from rxbridge.simulator.replay import ReplayFeed, TimedFrame
+from rxbridge.simulator.replay import ReplayFeed
 from rxbridge.simulator.rest_limit import BURST, REQUESTS_PER_SECOND, RateLimit
 from rxbridge.simulator.server import HOST, SimulatorServer
 from rxbridge.simulator.session import Feed, SimulatorStatistics
