@@ -1,6 +1,8 @@
 """The confirmation beside a real PulseStream on loopback, which loses what it has confirmed."""
 
 import random
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,10 +140,13 @@ def test_a_lost_batch_is_found_by_a_sample(
 ) -> None:
     losses.loses = lambda ids: event_id(450) in ids
     append(journal, map(match, range(1, 2501)))
-    confirming = Confirming(journal, server, "sample", after_seconds=0.5)
+    # However long the delivery takes, nothing is looked for meanwhile.
+    delivered = threading.Event()
+    confirming = Confirming(journal, server, "sample", clock=lambda: time.monotonic() if delivered.is_set() else 0.0)
     confirming.confirmation.start()
     deliver(journal, server, KEY)
     losses.loses = lambda _ids: False
+    delivered.set()
     wait_for(confirming.confirmation.caught_up)
 
     assert confirming.stop()
