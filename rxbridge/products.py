@@ -232,13 +232,14 @@ class ProductWatch:
     def _tell(self, meant: Resolution) -> None:
         """Say what is left out, unless that was said before."""
         problems = meant.problems()
-        for sentence in self._untold(problems).values():
-            logger.warning("[PRODUCTS] {}", sentence)
-        for product, reason in self._untold(meant.paused).items():
-            logger.warning("[PRODUCTS] {} does not trade now ({}); it is subscribed to all the same", product, reason)
+        # A line a kind: the log withholds what comes from the same place in the same moment.
+        if sentences := self._untold(problems):
+            logger.warning("[PRODUCTS] {}", some(sentences.values(), "; "))
+        if paused := self._untold(meant.paused):
+            logger.warning("[PRODUCTS] Subscribed to, though not traded now: {}", some(_with_reasons(paused)))
         if passed_over := self._untold(meant.passed_over):
-            listed = some([f"{product} ({reason})" for product, reason in passed_over.items()])
-            logger.info("[PRODUCTS] {} matches and does not trade, and is left out: {}", len(passed_over), listed)
+            listed = some(_with_reasons(passed_over))
+            logger.info("[PRODUCTS] Left out, as it is matched but not traded: {}", listed)
         self._told = problems | meant.paused | meant.passed_over
 
     def _untold(self, reasons: Mapping[str, str]) -> dict[str, str]:
@@ -289,8 +290,12 @@ class _Stopped(Exception):
     """A shutdown ends the wait for an answer."""
 
 
-def some(names: Iterable[str]) -> str:
+def some(names: Iterable[str], between: str = ", ") -> str:
     """The names in a row, and how many more there are where they are many."""
     listed = list(names)
     more = len(listed) - _MOST_NAMED
-    return ", ".join(listed[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return between.join(listed[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _with_reasons(reasons: Mapping[str, str]) -> list[str]:
+    return [f"{product} ({reason})" for product, reason in reasons.items()]

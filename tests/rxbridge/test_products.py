@@ -107,7 +107,7 @@ def test_ids_and_wildcards_become_products(watched: Make, log: list[str]) -> Non
     assert one.watch.settle() == ("B-USD", "A-EUR", "B-EUR")
     assert any("'*-EUR' means 3 products: B-USD, A-EUR, B-EUR" in line for line in log)
     assert [line for line in log if "O-EUR" in line] == [
-        "INFO [PRODUCTS] 1 matches and does not trade, and is left out: O-EUR (delisted)"
+        "INFO [PRODUCTS] Left out, as it is matched but not traded: O-EUR (delisted)"
     ]
 
 
@@ -120,11 +120,14 @@ def test_what_is_wrong_is_told_once_and_dropped(watched: Make, log: list[str], w
     wait_for(lambda: source.asked >= 5)
     one.end()
 
+    sentences = [
+        "'O-USD' is delisted, and left out",
+        "'X-USD' is no product of Coinbase's (did you mean A-USD?)",
+        "'A-UDS' is no product of Coinbase's (did you mean A-USD?)",
+    ]
     assert log == [
-        "WARNING [PRODUCTS] 'O-USD' is delisted, and left out",
-        "WARNING [PRODUCTS] 'X-USD' is no product of Coinbase's (did you mean A-USD?)",
-        "WARNING [PRODUCTS] 'A-UDS' is no product of Coinbase's (did you mean A-USD?)",
-        "WARNING [PRODUCTS] H-USD does not trade now (trading is disabled); it is subscribed to all the same",
+        f"WARNING [PRODUCTS] {'; '.join(sentences)}",
+        "WARNING [PRODUCTS] Subscribed to, though not traded now: H-USD (trading is disabled)",
     ]
     assert one.changes == []
     assert source.closed

@@ -4,47 +4,24 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from rxbridge.simulator import Simulator
+from tests.rxbridge.product_lists import ListServer, listed
 
 Start = Callable[..., Any]
 
-LISTED = [
-    {"id": "ETH-USD", "status": "online", "trading_disabled": False},
-    {"id": "BTC-USD", "status": "online", "trading_disabled": False},
-    {"id": "BTC-EUR", "status": "online", "trading_disabled": False},
-    {"id": "HALT-USD", "status": "online", "trading_disabled": True},
-    {"id": "OLD-USD", "status": "delisted", "trading_disabled": True},
-]
-
-
-class _Lists(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = json.dumps(LISTED).encode()
-        self.send_response(200 if self.path == "/products" else 404)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object, **__: object) -> None:
-        """Nothing."""
+LISTED = listed("ETH-USD", "BTC-USD", "BTC-EUR", halted="HALT-USD", delisted="OLD-USD")
 
 
 @pytest.fixture
 def listing() -> Iterator[str]:
     """The address of a REST API that has only a list of products."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Lists) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with ListServer(LISTED) as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -1,0 +1,183 @@
+"""Lists of products through the whole bridge, as real processes: what is subscribed to, and what an outage costs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from rxbridge.journal.sqlite import SqliteJournal
+from rxbridge.pulsestream_server import EmbeddedPulseStream
+from rxbridge.simulator import Simulator
+from tests.rxbridge.product_lists import ListServer, listed
+
+Start: TypeAlias = Callable[..., Any]
+USD = tuple(f"P{number:02d}-USD" for number in range(40))
+EUR = tuple(f"P{number:02d}-EUR" for number in range(10))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def run(command: Start, pulsestream: EmbeddedPulseStream, pulsestream_key: str, tmp_path: Path) -> Start:
+    """Starts a bridge on one journal; `lists` is where it finds the list of products and nothing else."""
+
+    def start(simulator: Simulator, asked: str, *more: object, lists: str | None = None, **environment: str) -> Any:
+        reach = ["--feed-url", simulator.url, "--pulsestream-url", pulsestream.url]
+        apart = {} if lists is None else {"RXBRIDGE_BACKFILL_URL": lists, "RXBRIDGE_BACKFILL_ENABLED": "false"}
+        return command(
+            *("run", *reach, "--journal", tmp_path / "journal", "--products", asked, *more),
+            PULSESTREAM_API_KEY=pulsestream_key,
+            **apart,
+            **environment,
+        )
+
+    return start
+
+
+def told(run: Any, *words: str) -> list[str]:
+    """The log's messages that hold all of these words."""
+    messages = [json.loads(line)["message"] for line in run.stderr.splitlines() if line.startswith("{")]
+    return [message for message in messages if all(word in message for word in words)]
+
+
+def traded(folder: Path) -> dict[str, list[int]]:
+    """The ids of the trades in the journal, by product; each product that is subscribed to brings its last one."""
+    found: dict[str, list[int]] = {}
+    with closing(SqliteJournal(folder / "journal", role="read")) as journal:
+        for frame in journal.read(0, 1_000_000):
+            content = json.loads(frame.data)
+            if content["type"] in ("match", "last_match"):
+                found.setdefault(content["product_id"], []).append(content["trade_id"])
+    return found
+
+
+def test_a_wildcard_over_many_products_is_delivered_exactly(
+    run: Start, command: Start, pulsestream: EmbeddedPulseStream, pulsestream_key: str, tmp_path: Path
+) -> None:
+    with Simulator(products=(*USD, *EUR), rate=400, max_trades=1500, heartbeat_seconds=60) as simulator:
+        bridge = run(simulator, "P03-EUR,*-USD", "--exit-when-idle", 2)
+        assert bridge.wait() == 0, bridge.stderr
+        made = {product: simulator.trades(product) for product in ("P03-EUR", *USD)}
+
+    received = traded(tmp_path)
+    assert set(received) == set(made)
+    for product, ids in received.items():
+        assert set(ids) == set(range(min(ids), made[product][-1] + 1)), f"trades of {product} are missing"
+    audit = command(
+        *("verify", "--json", "--pulsestream-url", pulsestream.url, "--journal", tmp_path / "journal"),
+        PULSESTREAM_API_KEY=pulsestream_key,
+    )
+    assert audit.wait() == 0, audit.stdout
+    (meaning,) = told(bridge, "'*-USD' means 41 products: P03-EUR, P00-USD, P01-USD")
+    assert meaning.endswith("and 21 more")
+
+
+def test_what_is_delisted_is_named_once_and_not_asked_for(run: Start, tmp_path: Path) -> None:
+    products = listed(*USD[:9], halted="P10-USD", delisted="P09-USD P11-USD")
+    with (
+        Simulator(products=USD, rate=200, max_trades=400, heartbeat_seconds=60) as simulator,
+        ListServer(products) as lists,
+    ):
+        bridge = run(simulator, "P11-USD,P1-USD,*-USD", "--exit-when-idle", 1, lists=lists.url)
+        assert bridge.wait() == 0, bridge.stderr
+
+    assert set(traded(tmp_path)) == set(USD[:9])
+    (passed_over,) = told(bridge, "P09-USD", "matched but not traded")
+    assert "P09-USD (delisted), P10-USD (trading is disabled)" in passed_over
+    (named,) = told(bridge, "[PRODUCTS]", "P11-USD")
+    assert "'P11-USD' is delisted, and left out; 'P1-USD' is no product of Coinbase's (did you mean P0" in named
+    assert not told(bridge, "refuses"), "the feed had to refuse something"
+
+
+def test_ids_start_without_an_answer_and_say_so_once(run: Start, tmp_path: Path) -> None:
+    with Simulator(products=USD, rate=200, max_trades=200, heartbeat_seconds=60) as simulator:
+        bridge = run(simulator, "P00-USD,P01-USD", "--exit-when-idle", 1, lists=f"http://127.0.0.1:{free_port()}")
+        assert bridge.wait() == 0, bridge.stderr
+
+    assert set(traded(tmp_path)) == {"P00-USD", "P01-USD"}
+    assert len(told(bridge, "Not validated, and subscribed to as they are")) == 1
+    assert len(told(bridge, "[PRODUCTS]")) == 1
+
+
+def test_a_restart_during_an_outage_goes_on_with_the_list_of_the_last_time(
+    run: Start, tmp_path: Path, wait_for: Start
+) -> None:
+    with Simulator(products=USD[:5], rate=100) as simulator:
+        with ListServer(listed(*USD[:4])) as lists:
+            first = run(simulator, "*-USD", "--role", "feed", lists=lists.url)
+            wait_for(lambda: told(first, "[OK]"))
+            first.send(signal.SIGTERM)
+            assert first.wait() == 0, first.stderr
+        second = run(simulator, "*-USD", "--role", "feed", lists=lists.url)
+        wait_for(lambda: told(second, "[OK]"))
+        second.send(signal.SIGTERM)
+        assert second.wait() == 0, second.stderr
+
+    assert set(traded(tmp_path)) == set(USD[:4])
+    (line,) = told(second, "[PRODUCTS]")
+    assert "going on with the 4 of the last time" in line
+
+
+def test_a_wildcard_waits_for_coinbase_and_delivers_meanwhile(run: Start, tmp_path: Path, wait_for: Start) -> None:
+    port = free_port()
+    lists = f"http://127.0.0.1:{port}"
+    with Simulator(products=USD[:3], rate=200, max_trades=300, heartbeat_seconds=60) as simulator:
+        before = run(simulator, "P00-USD", "--role", "feed", "--exit-when-idle", 1, lists=lists)
+        assert before.wait() == 0, before.stderr
+        bridge = run(simulator, "*-USD", "--verbose", lists=lists)
+        wait_for(lambda: "[SUCCESS]" in bridge.stderr and told(bridge, "Waiting to learn what '*-USD' means"))
+        assert set(traded(tmp_path)) == {"P00-USD"}
+        with ListServer(listed(*USD[:3]), port):
+            wait_for(lambda: set(traded(tmp_path)) == set(USD[:3]))
+        bridge.send(signal.SIGTERM)
+        assert bridge.wait() == 0, bridge.stderr
+
+
+def test_a_signal_ends_the_wait(run: Start, wait_for: Start) -> None:
+    with Simulator() as simulator:
+        bridge = run(simulator, "all", lists=f"http://127.0.0.1:{free_port()}")
+        wait_for(lambda: told(bridge, "Waiting to learn what 'all' means"))
+        bridge.send(signal.SIGTERM)
+        assert bridge.wait() == 0, bridge.stderr
+
+    assert simulator.statistics.connections == 0
+
+
+def test_nothing_left_ends_with_78_and_says_what_to_do(run: Start) -> None:
+    with Simulator() as simulator, ListServer(listed("BTC-USD", delisted="OLD-USD")) as lists:
+        bridge = run(simulator, "OLD-USD,*-EUR", lists=lists.url)
+        assert bridge.wait() == 78
+
+    last = bridge.stderr.splitlines()[-1]
+    assert last.startswith("rxbridge: feed.products: nothing that trades is left of 'OLD-USD, *-EUR'")
+    assert "rxbridge products all" in last
+    assert simulator.statistics.connections == 0
+
+
+def test_a_changed_list_is_told_once_and_leaves_the_subscription_alone(
+    run: Start, tmp_path: Path, wait_for: Start
+) -> None:
+    with Simulator(products=USD[:4], rate=100) as simulator, ListServer(listed(*USD[:2])) as lists:
+        bridge = run(simulator, "*-USD", "--role", "feed", lists=lists.url, RXBRIDGE_FEED_PRODUCTS_CHECK_SECONDS="0.05")
+        wait_for(lambda: set(traded(tmp_path)) == set(USD[:2]) if (tmp_path / "journal").exists() else False)
+        lists.products = listed(USD[0], USD[2], delisted=USD[1])
+        wait_for(lambda: told(bridge, "takes effect at the next start"))
+        asked = lists.asked
+        wait_for(lambda: lists.asked >= asked + 5)
+        bridge.send(signal.SIGTERM)
+        assert bridge.wait() == 0, bridge.stderr
+
+    (line,) = told(bridge, "takes effect at the next start")
+    assert line.endswith("newly traded: P02-USD; no longer traded: P01-USD")
+    assert simulator.statistics.connections == 1
+    assert set(traded(tmp_path)) == set(USD[:2])
