@@ -20,7 +20,7 @@ Changed: TypeAlias = Callable[[Sequence[str], Sequence[str]], None]
 """Is given the products that have come and those that have gone; on the watch's thread."""
 
 _NOTE = "products"
-"""The journal's note of the list that was in force last."""
+"""The journal's note of the newest list."""
 
 _MOST_NAMED = 20
 _LOOK_FOR_STOP_SECONDS = 0.25
@@ -54,22 +54,23 @@ class ProductWatch:
         settle ─► products ─► start ─► check ─► check ─► check ...
                                          │ changed(added, removed)
 
-    What is wrong with a word of the list is told once, and again when the reason changes. The list that is in force is
-    remembered in the journal, so that a start while Coinbase's REST API is down can go on with it.
+    What is wrong with a word of the list is told once, and again when the reason changes. The newest list is remembered
+    in the journal, so that a start while Coinbase's REST API is down can go on with it. The watch subscribes to nothing:
+    what is done about a change is up to `changed`.
 
     Args:
         asked: Ids, and wildcards such as `*-USD` or `all`.
         source: Coinbase's list. Nobody else may use it.
         journal: Remembers the list.
         stop: Set by its owner when time is up: ends every wait.
-        changed: Told of a change of the list, when it is in force.
+        changed: Told of each change of the list, once it is remembered.
         check_seconds: How long between two checks.
         keep_named: Whether ids stay whatever Coinbase's list says; see `resolve`.
         retry_minimum_seconds: The wait after the first failure; it doubles.
         retry_maximum_seconds: The longest.
 
     Attributes:
-        products: The list in force; empty before `settle`.
+        products: The newest list; empty before `settle`.
     """
 
     def __init__(
