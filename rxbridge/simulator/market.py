@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 from random import Random
-from typing import Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
 
+from rxbridge.simulator.book import DEPTH, Book, Side
 from rxbridge.simulator.day import Day
 from rxbridge.simulator.products import SIZE_DECIMALS, Product
-
-Side: TypeAlias = Literal["buy", "sell"]
 
 VOLATILITY = 2e-5
 """The standard deviation of the logarithmic price change from one order to the next."""
@@ -36,6 +34,12 @@ SWEEP_PROBABILITY = 0.25
 """How likely it is that an order, having matched one resting order, goes on to match the next."""
 
 LONGEST_SWEEP = 12
+
+BOOK_CHANGES_PER_SECOND = 10.0
+"""How many orders come and go in a book between the trades, unless something else is said."""
+
+MOST_BOOK_CHANGES = 100
+"""At once: what came and went in a long time that nobody watched has gone."""
 
 DAYS_A_MONTH = 30
 
@@ -70,7 +74,8 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
 class Tick(msgspec.Struct, frozen=True, gc=False):
     """A trade and the state of its market right after it: what a ticker says.
 
-    Always `best_bid <= trade.price <= best_ask`, and `low_24h <= trade.price <= high_24h`. Prices are in price steps,
+    The best bid and ask are those of the book, of which the trade has taken its part. Always
+    `best_bid <= trade.price <= best_ask`, and `low_24h <= trade.price <= high_24h`. Prices are in price steps,
     sizes and volumes in size units.
     """
 
@@ -87,7 +92,13 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 
 
 class Market:
-    """The market of one product. It opens with one trade, so there is always a last one."""
+    """The market of one product, and its book. It opens with one trade, so there is a last one; `untraded`, never.
+
+    Attributes:
+        product: What is traded.
+        book: What is bid and asked now.
+        sequence: The newest of the numbers that messages have.
+    """
 
     def __init__(
         self,
@@ -98,6 +109,8 @@ class Market:
         trades_kept: int = TRADES_KEPT,
         history: int = 0,
         history_seconds: float = 1.0,
+        depth: int = DEPTH,
+        book_changes_per_second: float = BOOK_CHANGES_PER_SECOND,
     ) -> None:
         """Open the market.
 
@@ -109,6 +122,8 @@ class Market:
             history: How many trades have been made already, after the one that opened the market. They are those that
                 a market without a history makes first, but for their times.
             history_seconds: How far they are apart, on average; the newest is of now.
+            depth: How many levels each side of the book has, about.
+            book_changes_per_second: How many orders come and go in it besides.
         """
         spacing_ns = round(history_seconds * 1_000_000_000)
         opened_ns = start_ns - history * spacing_ns
@@ -129,14 +144,51 @@ class Market:
         self._time_ns = opened_ns
         self._trades_kept = trades_kept
         self._kept: dict[int, Trade] = {}
-        self.latest = self.order(opened_ns, at_most=1)[0]
+        self._latest: Tick | None = None
+        self._settled_ns = start_ns
+        self._book_changes_per_second = book_changes_per_second
+        dice = Random(f"{seed} {product.product_id} book")  # noqa: S311  (a market, not a secret)
+        bid = max(1, round(self._middle))
+        self.book = Book(dice, bid=bid, ask=bid + 1, size_at=lambda price: self._size(price, dice), depth=depth)
+        if product.kind == "untraded":
+            return
+        self.order(opened_ns, at_most=1)
         while (made := self._next_id - self._first_id - 1) < history:
             self.order(opened_ns + (made + 1) * spacing_ns, at_most=min(LONGEST_SWEEP, history - made))
+
+    @property
+    def has_traded(self) -> bool:
+        """Whether there is a last trade."""
+        return self._latest is not None
+
+    @property
+    def latest(self) -> Tick:
+        """The last trade.
+
+        Raises:
+            LookupError: There is none.
+        """
+        if self._latest is None:
+            raise LookupError(f"{self.product.product_id} was never traded")
+        return self._latest
 
     @property
     def trade_ids(self) -> range:
         """The ids of all trades that were ever made, without a hole."""
         return range(self._first_id, self._next_id)
+
+    def settle(self, time_ns: int) -> None:
+        """Let the orders come and go that would have by this time, as far as the trades allow.
+
+        Trades do not depend on it: they are the same whenever, and however often, it is called.
+        """
+        due = int((time_ns - self._settled_ns) * self._book_changes_per_second / 1_000_000_000)
+        if due > MOST_BOOK_CHANGES:
+            self._settled_ns = time_ns
+            self.book.stir(MOST_BOOK_CHANGES)
+        elif due > 0:
+            self._settled_ns += round(due * 1_000_000_000 / self._book_changes_per_second)
+            self.book.stir(due)
 
     def order(self, time_ns: int, *, at_most: int = LONGEST_SWEEP) -> list[Tick]:
         """Let a taker's order come in at `time_ns`, and return the trades that it causes: 1 to `at_most`.
@@ -150,19 +202,15 @@ class Market:
         side: Side = "buy" if random.random() < 0.5 else "sell"  # noqa: PLR2004  (a coin)
         taker_order_id = self._order_id()
         self.sequence += random.randint(2, 60)
+        matches = self._matches(side, ask if side == "buy" else bid, at_most)
+        self.settle(self._time_ns)
+        self.book.quote(bid, ask)
+        self.book.expect("sell" if side == "buy" else "buy", [(price, size) for price, size, _ in matches])
         ticks: list[Tick] = []
-        while True:
-            price = ask if side == "buy" else bid
-            ticks.append(self._match(side, price, taker_order_id, bid, ask))
-            if len(ticks) >= at_most or random.random() >= SWEEP_PROBABILITY:
-                break
-            step = int(random.expovariate(1.0))
-            if side == "buy":
-                ask += step
-            else:
-                bid = max(1, bid - step)
-            self.sequence += 2
-        self.latest = ticks[-1]
+        for price, size, maker_order_id in matches:
+            self.sequence += 2 if ticks else 0
+            ticks.append(self._match(side, price, size, maker_order_id, taker_order_id))
+        self._latest = ticks[-1]
         return ticks
 
     def page(self, *, limit: int, before: int | None = None, after: int | None = None) -> list[Trade]:
@@ -186,27 +234,42 @@ class Market:
         bid = max(1, math.floor(self._middle - spread / 2))
         return bid, bid + spread
 
-    def _match(self, side: Side, price: int, taker_order_id: str, bid: int, ask: int) -> Tick:
+    def _matches(self, side: Side, price: int, at_most: int) -> list[tuple[int, int, str]]:
+        """Price, size and order id of what a taker's order will match, from the best price on.
+
+        All that is random about a match is drawn with it: so a sweep that is cut short is the beginning of the whole.
+        """
+        random = self._random
+        matches = [(price, self._size(price, random), self._order_id())]
+        while len(matches) < at_most and random.random() < SWEEP_PROBABILITY:
+            step = int(random.expovariate(1.0))
+            price = price + step if side == "buy" else max(1, price - step)
+            matches.append((price, self._size(price, random), self._order_id()))
+        return matches
+
+    def _match(self, side: Side, price: int, size: int, maker_order_id: str, taker_order_id: str) -> Tick:
         trade = Trade(
             trade_id=self._next_id,
             sequence=self.sequence,
             time_ns=self._time_ns,
             price=price,
-            size=self._size(price),
+            size=size,
             taker_side=side,
-            maker_order_id=self._order_id(),
+            maker_order_id=maker_order_id,
             taker_order_id=taker_order_id,
         )
         self._next_id += 1
         self._kept[trade.trade_id] = trade
         self._kept.pop(trade.trade_id - self._trades_kept, None)
         self._day.add(price, trade.size, self._time_ns)
+        self.book.take("sell" if side == "buy" else "buy", price, size)
+        bid, ask = self.book.best_bid, self.book.best_ask
         return Tick(
             trade=trade,
-            best_bid=bid,
-            best_bid_size=self._size(bid),
-            best_ask=ask,
-            best_ask_size=self._size(ask),
+            best_bid=bid.price,
+            best_bid_size=bid.size,
+            best_ask=ask.price,
+            best_ask_size=ask.size,
             open_24h=self._day.open,
             high_24h=self._day.high,
             low_24h=self._day.low,
@@ -214,8 +277,8 @@ class Market:
             volume_30d=self._day.volume + self._volume_before,
         )
 
-    def _size(self, price: int) -> int:
-        notional = TYPICAL_NOTIONAL * math.exp(self._random.gauss(0.0, NOTIONAL_SPREAD))
+    def _size(self, price: int, random: Random) -> int:
+        notional = TYPICAL_NOTIONAL * math.exp(random.gauss(0.0, NOTIONAL_SPREAD))
         return max(1, int(notional * self._units_a_notional / price))
 
     def _order_id(self) -> str:

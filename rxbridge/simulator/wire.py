@@ -14,7 +14,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from rxbridge.simulator.market import Market, Side, Tick, Trade
+from rxbridge.simulator.book import Side
+from rxbridge.simulator.market import Market, Tick, Trade
 from rxbridge.simulator.products import SIZE_DECIMALS, Product
 
 MatchKind: TypeAlias = Literal["match", "last_match"]

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rxbridge.errors import ConfigError
+from rxbridge.simulator.book import Side
 from rxbridge.simulator.day import INTERVAL_NS, INTERVALS_A_DAY
 from rxbridge.simulator.market import LONGEST_SWEEP, Market, Tick
 from rxbridge.simulator.products import REFERENCE_PRICES, Product, products_named
@@ -55,9 +56,57 @@ def test_prices_and_sizes_are_possible(product: Product, seed: int, gaps: list[i
     for tick in ticks_of(Market(product, seed=seed, start_ns=START_NS), gaps):
         assert 1 <= tick.best_bid <= tick.trade.price <= tick.best_ask
         assert tick.best_bid < tick.best_ask
-        # A taker buys from the best ask, and sells to the best bid.
-        assert tick.trade.price == (tick.best_ask if tick.trade.taker_side == "buy" else tick.best_bid)
         assert min(tick.trade.size, tick.best_bid_size, tick.best_ask_size) >= 1
+
+
+@unhurried
+@given(product=products, seed=seeds, gaps=gaps_ns)
+def test_every_trade_takes_its_size_from_the_best_price(product: Product, seed: int, gaps: list[int]) -> None:
+    market = Market(product, seed=seed, start_ns=START_NS)
+    taken: list[tuple[str, int, int]] = []
+    take = market.book.take
+
+    def watched(side: Side, price: int, size: int) -> None:
+        best = market.book.best_ask if side == "sell" else market.book.best_bid
+        assert (best.price, market.book.size(side, price)) == (price, best.size)
+        take(side, price, size)
+        assert market.book.size(side, price) == best.size - size
+        taken.append((side, price, size))
+
+    market.book.take = watched  # type: ignore[method-assign]
+    now_ns = START_NS
+    for gap in gaps:
+        now_ns += gap
+        before = len(taken)
+        ticks = market.order(now_ns)
+        assert taken[before:] == [
+            ("sell" if tick.trade.taker_side == "buy" else "buy", tick.trade.price, tick.trade.size) for tick in ticks
+        ]
+        bid, ask = market.book.best_bid, market.book.best_ask
+        last = ticks[-1]
+        assert (last.best_bid, last.best_bid_size, last.best_ask, last.best_ask_size) == (*bid, *ask)
+
+
+@unhurried
+@given(seed=seeds, gaps=gaps_ns, settled=st.lists(st.integers(min_value=0, max_value=10**10), max_size=10))
+def test_trades_do_not_depend_on_what_comes_and_goes_between_them(
+    seed: int, gaps: list[int], settled: list[int]
+) -> None:
+    (product,) = products_named(["BTC-USD"])
+    market = Market(product, seed=seed, start_ns=START_NS)
+    for after in settled:
+        market.settle(START_NS + after)
+    other = Market(product, seed=seed, start_ns=START_NS)
+    assert [tick.trade for tick in ticks_of(market, gaps)] == [tick.trade for tick in ticks_of(other, gaps)]
+
+
+def test_a_product_that_was_never_traded_has_a_book_and_no_last_trade() -> None:
+    market = Market(products_named(["NEW-USD:untraded"])[0], seed=1, start_ns=START_NS, history=100)
+    assert not market.has_traded
+    assert len(market.trade_ids) == len(market.page(limit=100)) == 0
+    assert market.book.best_bid.price < market.book.best_ask.price
+    with pytest.raises(LookupError, match="NEW-USD was never traded"):
+        _ = market.latest
 
 
 @unhurried
