@@ -82,6 +82,10 @@ class Listeners:
             for task in self._tasks:
                 task.cancel()
 
+    def new(self, listener: Hashable, subscriptions: Sequence[Subscription]) -> set[Subscription]:
+        """Those of the subscriptions that are not played to it yet."""
+        return {subscription for subscription in subscriptions if (listener, subscription) not in self._players}
+
     def attach(
         self,
         listener: Hashable,
@@ -89,7 +93,7 @@ class Listeners:
         play: Callable[[set[Subscription]], Coroutine[None, None, None]],
     ) -> None:
         """Play those of the subscriptions that are new."""
-        new = {subscription for subscription in subscriptions if (listener, subscription) not in self._players}
+        new = self.new(listener, subscriptions)
         if not new:
             return
         task = asyncio.create_task(play(new))

@@ -42,8 +42,6 @@ made of, since they send the same frames, so they are one here."""
 class _Head(msgspec.Struct):
     type: str = ""
     product_id: str = ""
-    channel: str = ""
-    sequence_num: int | None = None
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
@@ -72,7 +70,7 @@ class ReplayFeed(Feed):
             heartbeat_seconds: The time between two heartbeats of a product, if the recording has none.
 
         Raises:
-            ConfigError: The recording speaks another protocol, or there is nothing in it to serve.
+            ConfigError: There is nothing in it to serve.
         """
         self._recording = recording
         self._speed = speed
@@ -149,20 +147,6 @@ def _survey(frames: Iterable[TimedFrame]) -> tuple[int, frozenset[str], bool]:
         if channel:
             products.add(product_id)
             has_heartbeats = has_heartbeats or channel == "heartbeat"
-        elif not products and _speaks_advanced_trade(frame.data):
-            raise ConfigError(
-                "recording",
-                "it speaks Coinbase's Advanced Trade protocol",
-                "The simulator serves recordings of the Exchange feed only",
-            )
     if first_received_at is None or not products:
         raise ConfigError("recording", "there is no frame of Coinbase's Exchange feed in it")
     return first_received_at, frozenset(products), has_heartbeats
-
-
-def _speaks_advanced_trade(data: bytes) -> bool:
-    try:
-        head = _decode_head(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return bool(head.channel) and head.sequence_num is not None

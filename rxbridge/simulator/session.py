@@ -80,7 +80,7 @@ class Session:
         if self._given_up or self.connection.state is not State.OPEN:
             return
         broadcast((self.connection,), frame, text=text)
-        self._frames[kind] += 1
+        self._frames[kind] = self._frames.get(kind, 0) + 1
         if self.connection.transport.get_write_buffer_size() > self._backlog_limit_bytes:
             self._given_up = True
             self._too_slow(self)
@@ -92,7 +92,7 @@ class Session:
             websockets.exceptions.ConnectionClosed: The connection ended.
         """
         await self.connection.send(frame, text=text)
-        self._frames[kind] += 1
+        self._frames[kind] = self._frames.get(kind, 0) + 1
 
 
 class Feed(ABC):

@@ -21,10 +21,10 @@ from rxbridge.simulator.market import TRADES_KEPT
 from rxbridge.simulator.options import SimulatorOptions, check
 from rxbridge.simulator.playback import TimedFrame
 from rxbridge.simulator.products import products_named
-from rxbridge.simulator.replay import ReplayFeed
+from rxbridge.simulator.recorded import recorded_service
 from rxbridge.simulator.rest_limit import BURST, REQUESTS_PER_SECOND, RateLimit
 from rxbridge.simulator.server import HOST, SimulatorServer
-from rxbridge.simulator.session import Feed, SimulatorStatistics
+from rxbridge.simulator.session import SimulatorStatistics
 
 
 class Simulator:
@@ -64,8 +64,8 @@ class Simulator:
             rate: Trades a second over all of them, on average; 0 for none.
             seed: The same seed makes the same trades.
             port: The TCP port; 0 for any that is free.
-            recording: Opens a recording of the Exchange feed: each call gives its frames from the start. The arguments
-                that are about live markets are of no account then.
+            recording: Opens a recording of either feed, as its frames tell: each call gives them from the start. The
+                arguments that are about live markets are of no account then.
             speed: How many times faster than it was received a recording is served; infinity for as fast as the client
                 reads.
             heartbeat_seconds: The time between the heartbeats of a product.
@@ -84,7 +84,7 @@ class Simulator:
             faults: What goes wrong, and when, in seconds since clients can connect. Those of the sink do not matter.
 
         Raises:
-            ConfigError: An argument makes no sense, or the recording is none of the Exchange feed.
+            ConfigError: An argument makes no sense, or there is nothing in the recording to serve.
         """
         check(
             rate=rate,
@@ -96,9 +96,9 @@ class Simulator:
             rest_burst=rest_burst,
         )
         self._live: LiveFeed | None = None
-        feed: Feed
+        schedule = Faults(faults, side="feed", seed=seed)
         if recording is None:
-            feed = self._live = LiveFeed(
+            self._live = LiveFeed(
                 products_named(products),
                 seed=seed,
                 rate=rate,
@@ -109,11 +109,13 @@ class Simulator:
                 history=history,
                 history_seconds=history_seconds,
             )
+            service = ExchangeService(self._live, seed=seed, faults=schedule)
         else:
-            feed = ReplayFeed(recording, speed=speed, heartbeat_seconds=heartbeat_seconds)
-        schedule = Faults(faults, side="feed", seed=seed)
+            service = recorded_service(
+                recording, speed=speed, heartbeat_seconds=heartbeat_seconds, seed=seed, faults=schedule
+            )
         self._server = SimulatorServer(
-            ExchangeService(feed, seed=seed, faults=schedule),
+            service,
             port=port,
             seed=seed,
             subscribe_deadline_seconds=subscribe_deadline_seconds,

@@ -1,0 +1,1 @@
+"""The other of Coinbase's two protocols: that of Advanced Trade."""
