@@ -12,7 +12,6 @@ from loguru import logger
 
 from rxbridge import coinbase
 from rxbridge.backfill import UNREPLAYABLE, Backfill
-from rxbridge.books import BookRules
 from rxbridge.coinbase.addresses import rest_url
 from rxbridge.coinbase.rest import RestClient
 from rxbridge.config import PulseStreamSettings, Settings
@@ -21,6 +20,7 @@ from rxbridge.confirmation import Confirmation
 from rxbridge.delivery import CONSUMER as DELIVERY
 from rxbridge.delivery import Delivery, Progress, Sink, refused
 from rxbridge.errors import FramesLost, JournalError
+from rxbridge.events import EventRules
 from rxbridge.feed import Feed
 from rxbridge.journal import Journal
 from rxbridge.journal.memory import MemoryJournal
@@ -122,9 +122,10 @@ def _tell_change(added: Sequence[str], removed: Sequence[str]) -> None:
     logger.warning("[PRODUCTS] The list has changed, which takes effect at the next start. {}", words)
 
 
-def book_rules(settings: Settings) -> BookRules:
-    """Which images are made of order books."""
-    return BookRules(settings.events.book_depth, settings.events.book_seconds)
+def event_rules(settings: Settings) -> EventRules:
+    """How messages become events."""
+    chosen = settings.events
+    return EventRules(chosen.environment, chosen.raw, chosen.book_depth, chosen.book_seconds)
 
 
 def feed(settings: Settings, journal: Journal, statistics: FeedStatistics) -> Feed:
@@ -183,8 +184,7 @@ def delivery(
         journal,
         sink,
         channels=settings.feed.channels,
-        environment=settings.events.environment,
-        book_rules=book_rules(settings),
+        rules=event_rules(settings),
         batch_count=settings.batch.count,
         batch_seconds=settings.batch.seconds,
         batch_bytes=settings.batch.bytes,
@@ -213,8 +213,7 @@ def confirmation(
         client,
         mode=mode,
         channels=settings.feed.channels,
-        environment=settings.events.environment,
-        book_rules=book_rules(settings),
+        rules=event_rules(settings),
         statistics=statistics,
         after_seconds=settings.delivery.confirm_after_seconds,
         request_events=settings.batch.count,

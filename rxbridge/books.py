@@ -1,7 +1,7 @@
 """Order books in the chain: from what Coinbase sends of them to images of their best levels, at regular moments.
 
     messages   S u u . u h . h u C S u h        S snapshot, u update, h anything else, C the next connection
-    moments    |       |     |     |     |      every `interval_seconds`, by the time of receipt
+    moments    |       |     |     |     |      every `book_seconds`, by the time of receipt
     images             1     2         R 3      1 2 3 the book as it was, R it was begun anew
 
 The images are a function of the frames of a connection and of nothing else, no clock included. So a restart that reads
@@ -12,7 +12,6 @@ is received after it, and heartbeats come every second.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 from loguru import logger
 from reactivex import Observable
@@ -22,23 +21,12 @@ from operators import OrderBook
 from rxbridge.coinbase.advanced.sequence import sequence_num
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
+from rxbridge.events import EventRules
 from rxbridge.journal import Journal
 from rxbridge.messages import OWN_CONNECTION, BookImage, BookSnapshot, BookUpdate, Frame, Message, Part
 
 CHANNEL = "level2"
 """The channel whose messages become books."""
-
-
-class BookRules(NamedTuple):
-    """Which images are made.
-
-    Attributes:
-        depth: Levels of each side in an image.
-        interval_seconds: The time between two images of a product, if its best levels have changed.
-    """
-
-    depth: int = 10
-    interval_seconds: float = 1.0
 
 
 _AHEAD = Part(count=2)
@@ -69,10 +57,10 @@ class Books:
         troubled: Is told of which product's book something is wrong, and what; of all, where the name is empty.
     """
 
-    def __init__(self, rules: BookRules) -> None:
+    def __init__(self, rules: EventRules) -> None:
         self.troubled: Callable[[str, str], None] = _pass_over
-        self._depth = rules.depth
-        self._interval = max(int(rules.interval_seconds * 1e9), 1)
+        self._depth = rules.book_depth
+        self._interval = max(int(rules.book_seconds * 1e9), 1)
         self._books: dict[str, _Book] = {}
         self._changed: dict[str, None] = {}
         self._connection = 0
@@ -206,7 +194,7 @@ def with_images(books: Books) -> Callable[[Observable[Message]], Observable[Mess
     return operator
 
 
-def resumed(rules: BookRules, journal: Journal, after: int) -> Books:
+def resumed(rules: EventRules, journal: Journal, after: int) -> Books:
     """The books as they were when everything up to an offset had been read, from the frames that the journal keeps.
 
     That takes the frames of the connection that the offset lies in. If the first of them is there no more, books whose

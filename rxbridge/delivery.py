@@ -18,9 +18,9 @@ from reactivex import operators as ops
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from operators import SteadyScheduler, retry_with_backoff
-from rxbridge.books import CHANNEL, BookRules, Books, log_trouble, resumed
+from rxbridge.books import CHANNEL, Books, log_trouble, resumed
 from rxbridge.errors import EventRejected, JournalError
-from rxbridge.events import EncodedEvent
+from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import BookImage, Candle, EventMessage, Frame, GapNotice, Ticker
 from rxbridge.overload import WINDOW_EVENTS, Policy, shed
@@ -174,7 +174,7 @@ class Delivery:
         journal: Where the frames are.
         sink: Makes the sink, given what to call when a batch is settled and when an event is refused.
         channels: Whose messages become events.
-        environment: `source.environment` of every event.
+        rules: How messages become events.
         batch_count: Events in a batch.
         batch_seconds: A batch closes so long after its first event.
         batch_bytes: Bytes of events in a batch.
@@ -182,7 +182,6 @@ class Delivery:
         verbose: Whether to tell of every message.
         overload: What is given up while PulseStream is slower than the market.
         overload_max_age_seconds: How long is too long for the policy `drop_oldest`.
-        book_rules: Which images are made of order books.
 
     Attributes:
         overloaded: Set by its owner while PulseStream is slower than the market.
@@ -195,7 +194,7 @@ class Delivery:
         sink: Callable[[Progress], Sink],
         *,
         channels: Sequence[str],
-        environment: str,
+        rules: EventRules,
         batch_count: int,
         batch_seconds: float,
         batch_bytes: int,
@@ -203,7 +202,6 @@ class Delivery:
         verbose: bool = False,
         overload: Policy = "keep",
         overload_max_age_seconds: float = 60.0,
-        book_rules: BookRules = BookRules(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self.overloaded = False
         self.failure: Exception | None = None
@@ -212,11 +210,10 @@ class Delivery:
         self._journal = journal
         self._sink = sink(self.progress)
         self._channels = channels
-        self._environment = environment
+        self._rules = rules
         self._told = _tell if verbose else None
         self._overload: Policy = overload
         self._overload_max_age_seconds = overload_max_age_seconds
-        self._book_rules = book_rules
         self._batch_count = batch_count
         self._timers = SteadyScheduler()
         self._batches = batches(
@@ -266,7 +263,7 @@ class Delivery:
         return self.progress.track(frames).pipe(
             events(
                 channels=self._channels,
-                environment=self._environment,
+                rules=self._rules,
                 statistics=self.statistics,
                 dead_letter=self.progress.dead,
                 seen=ids(_recent(self._journal, after), self._channels),
@@ -281,7 +278,7 @@ class Delivery:
     def _books(self, after: int) -> Books | None:
         if CHANNEL not in self._channels:
             return None
-        books = resumed(self._book_rules, self._journal, after)
+        books = resumed(self._rules, self._journal, after)
         books.troubled = log_trouble
         return books
 

@@ -23,7 +23,7 @@ from rxbridge import books
 from rxbridge.books import Books, with_images
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
-from rxbridge.events import EncodedEvent, encode, event_id, to_event
+from rxbridge.events import EncodedEvent, EventRules, encode, event_id, to_event
 from rxbridge.journal import DeadLetter
 from rxbridge.messages import BookImage, Candle, EventMessage, Frame, GapNotice, Message, Ticker, Trade, Unknown
 from rxbridge.telemetry.statistics import DeliveryStatistics
@@ -45,7 +45,7 @@ _MESSAGES_OF: dict[str, type[EventMessage]] = {
 def events(
     *,
     channels: Collection[str],
-    environment: str,
+    rules: EventRules,
     statistics: DeliveryStatistics,
     dead_letter: KeepDeadLetter,
     seen: Iterable[str] = (),
@@ -56,7 +56,7 @@ def events(
 
     Args:
         channels: Whose messages become events; those of others are ignored, and counted so.
-        environment: `source.environment` of every event.
+        rules: How messages become events.
         statistics: Where to count.
         dead_letter: Is given what fails.
         seen: Ids of events that were made before, oldest first; they are not made again.
@@ -82,7 +82,7 @@ def events(
 
     def encoded(message: EventMessage) -> EncodedEvent:
         frame = message.frame
-        event = to_event(message, environment=environment, now=time.time_ns())
+        event = to_event(message, rules, now=time.time_ns())
         statistics.received += 1
         return encode(event, frame.offset, frame.received_at, message.part)
 

@@ -15,10 +15,10 @@ from rxbridge.audit.result import Audit
 from rxbridge.audit.trades import TradeBook
 from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.backfill.state import State, decode
-from rxbridge.books import BookRules, Books
+from rxbridge.books import Books
 from rxbridge.confirmation import EventMaker, confirmed_up_to, purged_offsets
 from rxbridge.delivery import CONSUMER
-from rxbridge.events import SERVICE
+from rxbridge.events import SERVICE, EventRules
 from rxbridge.journal import DeadLetter, Gap, Journal, JournalSize
 from rxbridge.messages import Frame
 from rxbridge.pulsestream import PulseStreamClient, stored_events
@@ -35,7 +35,7 @@ def audit(
     client: PulseStreamClient,
     *,
     channels: Sequence[str],
-    book_rules: BookRules = BookRules(),  # noqa: B008 - it cannot be changed
+    rules: EventRules,
     repair: Repair | None = None,
     holes_note: str = "",
     report: Report = lambda _what, _done, _total: None,
@@ -48,7 +48,7 @@ def audit(
         journal: May be in use by a running bridge; the audit then speaks of the moment at which it began.
         client: Where to look.
         channels: Whose messages become events.
-        book_rules: Which images are made of order books.
+        rules: How messages become events, as in the delivery.
         repair: Sends again what is missing; None: it is only told of.
         holes_note: Why missing trades that are on no record are no failure; empty: they are one.
         report: Is told of progress.
@@ -66,7 +66,7 @@ def audit(
         size = journal.size()
         trades = TradeBook(complete=size.first_offset <= 1, backfill=backfill)
         counted = _read_journal(
-            journal, size, ledger=ledger, trades=trades, channels=channels, book_rules=book_rules, report=report
+            journal, size, ledger=ledger, trades=trades, channels=channels, rules=rules, report=report
         )
         # In the order in which a purge writes them.
         ledger.dead(_key(letter) for letter in journal.dead_letters(max(size.first_offset - 1, 0)))
@@ -95,7 +95,7 @@ def _read_journal(
     ledger: Ledger,
     trades: TradeBook,
     channels: Sequence[str],
-    book_rules: BookRules,
+    rules: EventRules,
     report: Report,
 ) -> DeliveryStatistics:
     cursor = journal.cursor(CONSUMER)
@@ -106,11 +106,11 @@ def _read_journal(
 
     make = EventMaker(
         channels=channels,
-        environment="",
+        rules=rules,
         statistics=counted,
         dead_letter=letter,
         told=trades.trade,
-        kept_books=Books(book_rules),
+        kept_books=Books(rules),
     )
     for frame in _frames(journal, size, report):
         trades.read(frame)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from rxbridge.audit.ledger import Ledger
-from rxbridge.books import CHANNEL, BookRules, Books
+from rxbridge.books import CHANNEL, Books
 from rxbridge.confirmation import EventMaker, Prover, confirmed_up_to, read_frames
-from rxbridge.events import EncodedEvent
+from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.pulsestream import PulseStreamClient
 from rxbridge.telemetry.statistics import DeliveryStatistics
@@ -24,8 +24,7 @@ class Repair:
         journal: Where the frames are; its role must permit dead letters.
         client: Where to send.
         channels: Whose messages become events.
-        environment: `source.environment` of the events.
-        book_rules: Which images are made of order books.
+        rules: How messages become events, as in the delivery.
         after_seconds: How long after it was sent an event is looked for.
         wait_after_timeout_seconds: The pause after a request that was not answered in time.
         sleep: Waits so many seconds.
@@ -37,16 +36,14 @@ class Repair:
         client: PulseStreamClient,
         *,
         channels: Sequence[str],
-        environment: str,
-        book_rules: BookRules = BookRules(),  # noqa: B008 - it cannot be changed
+        rules: EventRules,
         after_seconds: float = 5.0,
         wait_after_timeout_seconds: float = 30.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._journal = journal
         self._channels = channels
-        self._environment = environment
-        self._book_rules = book_rules
+        self._rules = rules
         self._after_seconds = after_seconds
         self._sleep = sleep
         self._prover = Prover(
@@ -94,7 +91,7 @@ class Repair:
 
     def _single(self) -> Callable[[int], list[EncodedEvent]]:
         """Makes the events of any frame."""
-        make = EventMaker(channels=self._channels, environment=self._environment)
+        make = EventMaker(channels=self._channels, rules=self._rules)
 
         def at(offset: int) -> list[EncodedEvent]:
             frames = self._journal.read(offset - 1, 1)
@@ -104,8 +101,8 @@ class Repair:
 
     def _continuous(self) -> Callable[[int], list[EncodedEvent]]:
         """Makes the events of later and later frames, for which it reads those between: a book needs all of them."""
-        books = Books(self._book_rules)
-        make = EventMaker(channels=self._channels, environment=self._environment, kept_books=books)
+        books = Books(self._rules)
+        make = EventMaker(channels=self._channels, rules=self._rules, kept_books=books)
         position, last = 0, list[EncodedEvent]()
 
         def at(offset: int) -> list[EncodedEvent]:

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from loguru import logger
 
-from rxbridge.assembly import pulsestream_client
+from rxbridge.assembly import event_rules, pulsestream_client
 from rxbridge.cli.journals import maintaining, reading
 from rxbridge.cli.letter_forms import exported, key_of, pretty, summarized
 from rxbridge.cli.letter_selection import Selection, selection
@@ -89,7 +89,7 @@ def retry_letters(config: Path | None, given: Mapping[str, Any], chosen: Selecti
             journal,
             client,
             channels=settings.feed.channels,
-            environment=settings.events.environment,
+            rules=event_rules(settings),
             after_seconds=settings.delivery.confirm_after_seconds,
             report=lambda done: report("dead letters", done, total),
         )

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import typer
 
-from rxbridge.assembly import book_rules, pulsestream_client
+from rxbridge.assembly import event_rules, pulsestream_client
 from rxbridge.audit import Audit, Repair, audit
 from rxbridge.cli.journals import maintaining, reading
 from rxbridge.cli.printing import plain, progress
@@ -45,8 +45,7 @@ def audit_journal(settings: Settings, *, repair: bool = False) -> Audit:
             journal,
             client,
             channels=channels,
-            environment=settings.events.environment,
-            book_rules=book_rules(settings),
+            rules=event_rules(settings),
             after_seconds=settings.delivery.confirm_after_seconds,
             wait_after_timeout_seconds=settings.pulsestream.wait_after_timeout_seconds,
         )
@@ -54,7 +53,7 @@ def audit_journal(settings: Settings, *, repair: bool = False) -> Audit:
             journal,
             client,
             channels=channels,
-            book_rules=book_rules(settings),
+            rules=event_rules(settings),
             repair=repairing if repair else None,
             holes_note=note,
             report=report,

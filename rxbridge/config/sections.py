@@ -214,12 +214,13 @@ class PulseStreamSettings(Section):
 
 
 class EventSettings(Section):
-    """How events are labeled."""
+    """What events hold."""
 
     model_config = SettingsConfigDict(env_prefix="RXBRIDGE_EVENTS_")
     table = "events"
 
     environment: str = Field("production", min_length=1, max_length=50, description="source.environment of every event")
+    raw: bool = Field(default=True, description="whether an event holds what Coinbase sent, as it came")
     book_depth: int = Field(10, ge=1, le=1000, description="levels of each side in the image of an order book")
     book_seconds: Seconds = Field(1, description="time between two images of a product's book, if it has changed")
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from loguru import logger
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_random_exponential
 
-from rxbridge.books import BookRules
 from rxbridge.confirmation.note import CONSUMER, Mode, Note, read_note, write_note
 from rxbridge.confirmation.proving import Prover
 from rxbridge.confirmation.trail import Trail
 from rxbridge.delivery import CONSUMER as DELIVERY
 from rxbridge.errors import JournalError
+from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.pulsestream import PulseStreamClient
 from rxbridge.telemetry.statistics import ConfirmationStatistics
@@ -44,14 +44,13 @@ class Confirmation:
         client: Where to look; of the confirmation's own, as it takes one request at a time.
         mode: As above.
         channels: Whose messages become events, as in the delivery.
-        environment: `source.environment` of events that are sent again.
+        rules: How messages become events, as in the delivery.
         statistics: Where to count.
         after_seconds: How long after its acknowledgement an event is looked for.
         request_events: Events in a request.
         request_bytes: Bytes of events in a request.
         wait_after_timeout_seconds: The pause after a request that was not answered in time, or that a crash cut off.
         clock: Seconds that only rise.
-        book_rules: Which images are made of order books, as in the delivery.
 
     Attributes:
         failure: What ended it for good; else None.
@@ -64,25 +63,23 @@ class Confirmation:
         *,
         mode: Mode,
         channels: Sequence[str],
-        environment: str,
+        rules: EventRules,
         statistics: ConfirmationStatistics,
         after_seconds: float = 5.0,
         request_events: int = 100,
         request_bytes: int = 1_000_000,
         wait_after_timeout_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
-        book_rules: BookRules = BookRules(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self.failure: BaseException | None = None
         self._journal = journal
         self._mode: Mode = mode
         self._channels = channels
-        self._environment = environment
+        self._rules = rules
         self._statistics = statistics
         self._after_seconds = after_seconds
         self._wait_after_timeout_seconds = wait_after_timeout_seconds
         self._clock = clock
-        self._book_rules = book_rules
         self._finish = threading.Event()
         self._stop = threading.Event()
         self._give_up_at = float("inf")
@@ -166,12 +163,11 @@ class Confirmation:
             self._prover,
             mode=self._mode,
             channels=self._channels,
-            environment=self._environment,
+            rules=self._rules,
             after_seconds=self._after_seconds,
             first_seconds=max(self._after_seconds, patience),
             statistics=self._statistics,
             clock=self._clock,
-            book_rules=self._book_rules,
         )
         while not self._stop.is_set():
             seconds = trail.step()

@@ -10,7 +10,7 @@ from reactivex import Subject
 
 from rxbridge.books import Books
 from rxbridge.confirmation.purged import purged_offsets
-from rxbridge.events import EncodedEvent
+from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import EventMessage, Frame
 from rxbridge.pipeline import events
@@ -22,7 +22,7 @@ class EventMaker:
 
     Args:
         channels: Whose messages become events.
-        environment: `source.environment` of every event.
+        rules: How messages become events.
         dead_letter: Is given what fails; by default it is passed over.
         statistics: Where to count.
         seen: Ids of events that were made before, oldest first; they are not made again.
@@ -34,7 +34,7 @@ class EventMaker:
         self,
         *,
         channels: Collection[str],
-        environment: str,
+        rules: EventRules,
         dead_letter: Callable[[DeadLetter], None] | None = None,
         statistics: DeliveryStatistics | None = None,
         seen: Iterable[str] = (),
@@ -46,7 +46,7 @@ class EventMaker:
         self._failures: list[Exception] = []
         chain = events(
             channels=channels,
-            environment=environment,
+            rules=rules,
             statistics=DeliveryStatistics() if statistics is None else statistics,
             dead_letter=_pass_over if dead_letter is None else dead_letter,
             seen=seen,

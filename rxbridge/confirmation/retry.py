@@ -14,7 +14,7 @@ import msgspec
 
 from rxbridge.confirmation.finite import FinitePosts, Verdict
 from rxbridge.confirmation.reading import EventMaker
-from rxbridge.events import EncodedEvent
+from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import Frame
 from rxbridge.pulsestream import PulseStreamClient
@@ -57,7 +57,7 @@ class Retry:
         journal: Where the letters are.
         client: Where to send them.
         channels: Whose messages become events.
-        environment: `source.environment` of events that are made anew.
+        rules: How messages become events.
         after_seconds: How long after it was sent an event is looked for.
         sleep: Waits so many seconds.
         report: Is told how many letters are done.
@@ -69,7 +69,7 @@ class Retry:
         client: PulseStreamClient,
         *,
         channels: Sequence[str],
-        environment: str,
+        rules: EventRules,
         after_seconds: float = 5.0,
         sleep: Callable[[float], None] = time.sleep,
         report: Callable[[int], None] = lambda _done: None,
@@ -77,7 +77,7 @@ class Retry:
         self.result = RetryResult()
         self._journal = journal
         self._channels = channels
-        self._environment = environment
+        self._rules = rules
         self._after_seconds = after_seconds
         self._sleep = sleep
         self._report = report
@@ -137,7 +137,7 @@ class Retry:
                 return []
             return [EncodedEvent(letter.event_id, body.title, None, letter.offset, body.timestamp, letter.content)]
         failures: list[DeadLetter] = []
-        make = EventMaker(channels=self._channels, environment=self._environment, dead_letter=failures.append)
+        make = EventMaker(channels=self._channels, rules=self._rules, dead_letter=failures.append)
         events = make(self._frame_of(letter))
         if failures:
             self._keep(letter, Verdict("refused", failures[0].reason))

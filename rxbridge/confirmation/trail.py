@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from loguru import logger
 
-from rxbridge.books import CHANNEL, BookRules, resumed
+from rxbridge.books import CHANNEL, resumed
 from rxbridge.confirmation.note import CONSUMER, Mode
 from rxbridge.confirmation.proving import Posted, Prover
 from rxbridge.confirmation.reading import EventMaker, read_frames, without_proof
@@ -14,7 +14,7 @@ from rxbridge.confirmation.resent import Resent
 from rxbridge.confirmation.ripening import Ripening
 from rxbridge.delivery import CONSUMER as DELIVERY
 from rxbridge.delivery import WARM_UP_FRAMES
-from rxbridge.events import EncodedEvent
+from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import Journal
 from rxbridge.pipeline import ids
 from rxbridge.telemetry.statistics import ConfirmationStatistics
@@ -37,12 +37,11 @@ class Trail:
         prover: Posts events once more.
         mode: `sample` or `all`; see `Confirmation`.
         channels: Whose messages become events.
-        environment: `source.environment` of events that are sent again.
+        rules: How messages become events, as in the delivery.
         after_seconds: How long after its acknowledgement, or after it was sent again, an event is looked for.
         first_seconds: How long it takes for what was acknowledged before.
         statistics: Where to count.
         clock: Seconds that only rise.
-        book_rules: Which images are made of order books, as in the delivery.
     """
 
     def __init__(
@@ -52,12 +51,11 @@ class Trail:
         *,
         mode: Mode,
         channels: Sequence[str],
-        environment: str,
+        rules: EventRules,
         after_seconds: float,
         first_seconds: float,
         statistics: ConfirmationStatistics,
         clock: Callable[[], float],
-        book_rules: BookRules = BookRules(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self._journal = journal
         self._prover = prover
@@ -73,9 +71,9 @@ class Trail:
         before = read_frames(journal, max(self._position - WARM_UP_FRAMES, 0), self._position)
         self._make = EventMaker(
             channels=channels,
-            environment=environment,
+            rules=rules,
             seen=ids(before, channels),
-            kept_books=resumed(book_rules, journal, self._position) if CHANNEL in channels else None,
+            kept_books=resumed(rules, journal, self._position) if CHANNEL in channels else None,
         )
 
     def step(self) -> float | None:

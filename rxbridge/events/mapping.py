@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 from rxbridge.events.cleaning import clean, difference, finite, multiplied, naive_utc, shorten
 from rxbridge.events.identity import event_id
 from rxbridge.events.reader import TEXT_LENGTH, Reader
+from rxbridge.events.rules import EventRules
 from rxbridge.events.schema import (
     BookMetrics,
     BookPayload,
@@ -39,6 +40,9 @@ from rxbridge.messages import CANDLE_SECONDS, BookImage, Candle, EventMessage, G
 SERVICE = "coinbase-exchange"
 """`source.service` of every event, by which the server can be searched."""
 
+DEFAULT_RULES = EventRules()
+"""What holds if nobody chooses."""
+
 ENVIRONMENT_LENGTH = 50
 """Characters of `source.environment`."""
 
@@ -49,22 +53,23 @@ _LATEST_START = 253_402_300_799
 """The last second of the year 9999, which is the end of time in Python."""
 
 
-def to_event(message: EventMessage, *, environment: str = "production", now: int | None = None) -> Event:
+def to_event(message: EventMessage, rules: EventRules = DEFAULT_RULES, *, now: int | None = None) -> Event:
     """The event of a ticker, a trade, a candle, the image of a book, or a gap; docs/events.md lists it field by field.
 
     The same message gives the same event, but for `metadata.processed_at`.
 
     Args:
         message: With the frame that it came in.
-        environment: `source.environment`, of which the server takes 50 characters.
+        rules: What the user has chosen.
         now: `metadata.processed_at`, in nanoseconds since the Unix epoch; the clock's time if not given.
 
     Raises:
         OverflowError: The frame was received before the year 1, or after 9999.
     """
     if isinstance(message, GapNotice):
-        return gap_event(message, environment=environment, now=now)
-    read = Reader()
+        return gap_event(message, environment=rules.environment, now=now)
+    environment = rules.environment
+    read = Reader(raw=rules.raw)
     product = read.product(message.product_id)
     if isinstance(message, BookImage):
         return _book_event(message, product, _constant("level2", product, environment), now)

@@ -25,9 +25,15 @@ _EARLIEST = datetime(1970, 1, 1)  # noqa: DTZ001 - PulseStream takes naive times
 class Reader:
     """Reads the fields of one message, given their names on the wire."""
 
-    __slots__ = ("_replaced",)
+    __slots__ = ("_raw", "_replaced")
 
-    def __init__(self) -> None:
+    def __init__(self, *, raw: bool = True) -> None:
+        """Begin with a message.
+
+        Args:
+            raw: Whether the frame is to be embedded at all.
+        """
+        self._raw = raw
         self._replaced: list[str] = []
 
     def invalid_fields(self) -> tuple[str, ...] | UnsetType:
@@ -85,8 +91,10 @@ class Reader:
             return naive_utc(received_at)
         return time
 
-    def raw(self, name: str, data: bytes) -> Raw:
-        """The frame to be embedded."""
+    def raw(self, name: str, data: bytes) -> Raw | UnsetType:
+        """The frame to be embedded; unset if it is not to be."""
+        if not self._raw:
+            return UNSET
         embedded = embeddable(data)
         if embedded is not data:
             self._replaced.append(name)

@@ -107,7 +107,7 @@ class TickerPayload(msgspec.Struct, frozen=True, gc=False):
     last_size: float | UnsetType
     side: str | None
     sequence: int | None
-    raw_ticker: Raw
+    raw_ticker: Raw | UnsetType
     low_52w: float | UnsetType = UNSET
     high_52w: float | UnsetType = UNSET
     price_percent_change_24h: float | UnsetType = UNSET
@@ -137,7 +137,7 @@ class MatchPayload(msgspec.Struct, frozen=True, gc=False):
     time: str | None
     maker_order_id: str | None
     taker_order_id: str | None
-    raw_match: Raw
+    raw_match: Raw | UnsetType
     feed: FeedName | UnsetType = UNSET
     backfilled: bool | UnsetType = UNSET
     invalid_fields: tuple[str, ...] | UnsetType = UNSET
@@ -162,7 +162,7 @@ class CandlePayload(msgspec.Struct, frozen=True, gc=False):
     low: float
     close: float
     volume: float
-    raw_candle: Raw
+    raw_candle: Raw | UnsetType
     feed: FeedName = "advanced"
     invalid_fields: tuple[str, ...] | UnsetType = UNSET
 

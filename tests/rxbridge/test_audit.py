@@ -12,6 +12,7 @@ from rxbridge.confirmation import CONSUMER as CONFIRMATION
 from rxbridge.confirmation import remember_purged
 from rxbridge.confirmation.note import Note, write_note
 from rxbridge.delivery import CONSUMER
+from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, Gap, Journal, MarketGap, MemoryJournal, SqliteJournal
 from rxbridge.pulsestream import PulseStreamClient
 from rxbridge.pulsestream_server import EmbeddedPulseStream
@@ -52,11 +53,11 @@ def followed(journal: Journal, **products: ProductState) -> None:
 
 
 def run(journal: Journal, client: PulseStreamClient, **options: Any) -> Audit:
-    return audit(journal, client, channels=CHANNELS, **options)
+    return audit(journal, client, channels=CHANNELS, rules=EventRules("test"), **options)
 
 
 def repair(journal: Journal, client: PulseStreamClient) -> Repair:
-    return Repair(journal, client, channels=CHANNELS, environment="test", after_seconds=0.0)
+    return Repair(journal, client, channels=CHANNELS, rules=EventRules("test"), after_seconds=0.0)
 
 
 def test_everything_in_its_place(

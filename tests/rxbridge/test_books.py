@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators import OrderBook
-from rxbridge.books import BookRules, Books, resumed
+from rxbridge.books import Books, resumed
 from rxbridge.coinbase.decoding import decode
 from rxbridge.confirmation.reading import EventMaker
-from rxbridge.events import EncodedEvent
+from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import MemoryJournal
 from rxbridge.messages import OWN_CONNECTION, BookImage, BookSnapshot, BookUpdate, Frame
 
 SECOND = 10**9
 OPENED = 1_700_000_000 * SECOND
 LATER = OPENED + 1000 * SECOND
-RULES = BookRules(depth=2, interval_seconds=1.0)
+RULES = EventRules(book_depth=2, book_seconds=1.0)
 CHANNELS = ("level2",)
 
 
@@ -214,7 +214,7 @@ def _frames(moves: list[tuple[str, str, int]]) -> list[Frame]:
 
 
 def _made(journal: MemoryJournal, after: int) -> list[EncodedEvent]:
-    make = EventMaker(channels=CHANNELS, environment="test", kept_books=resumed(RULES, journal, after))
+    make = EventMaker(channels=CHANNELS, rules=RULES, kept_books=resumed(RULES, journal, after))
     return [event for one in journal.read(after, 1000) for event in make(one)]
 
 
@@ -246,7 +246,7 @@ def test_an_image_is_the_top_of_the_book_that_the_messages_make(moves: list[tupl
         kept.see(one)
         (message,) = decode(one)
         for image in kept.take():
-            bids, asks = books[image.product_id].top(RULES.depth)
+            bids, asks = books[image.product_id].top(RULES.book_depth)
             assert image.bids == tuple((f"{price:f}", f"{size:f}") for price, size in bids)
             assert image.asks == tuple((f"{price:f}", f"{size:f}") for price, size in asks)
         kept.apply(message)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rxbridge.delivery import CONSUMER, Delivery, Progress, refused
 from rxbridge.errors import EventRejected, JournalFull
-from rxbridge.events import EncodedEvent
+from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, MemoryJournal
 from rxbridge.messages import Frame
 from rxbridge.telemetry.statistics import DeliveryStatistics
@@ -63,7 +63,7 @@ class Half:
             self.journal,
             self.make_sink,
             channels=("ticker", "matches"),
-            environment="test",
+            rules=EventRules("test"),
             statistics=self.statistics,
             **(defaults | options),
         )

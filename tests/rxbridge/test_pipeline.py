@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reactivex import operators as ops
 from reactivex.scheduler import VirtualTimeScheduler
 
-from rxbridge.events import EncodedEvent
+from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter
 from rxbridge.messages import Frame
 from rxbridge.pipeline import batches, count_events, events, ids
@@ -58,7 +58,7 @@ def run(frames: list[Frame], **options: Any) -> tuple[list[EncodedEvent], list[D
     made: list[EncodedEvent] = []
     letters: list[DeadLetter] = []
     statistics = DeliveryStatistics()
-    arguments: dict[str, Any] = {"channels": CHANNELS, "environment": "test"} | options
+    arguments: dict[str, Any] = {"channels": CHANNELS, "rules": EventRules("test")} | options
     chain = events(statistics=statistics, dead_letter=letters.append, **arguments)
     reactivex.from_iterable(frames).pipe(chain).subscribe(made.append)
     return made, letters, statistics

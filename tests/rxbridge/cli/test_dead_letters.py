@@ -11,6 +11,7 @@ import pytest
 
 from rxbridge.confirmation import EventMaker
 from rxbridge.delivery import CONSUMER
+from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, SqliteJournal
 from rxbridge.journal.locks import RoleLock
 from rxbridge.pulsestream_server import EmbeddedPulseStream
@@ -26,7 +27,7 @@ def journal(tmp_path: Path) -> Iterator[SqliteJournal]:
     """One that a bridge has open: five frames, all acknowledged; letters of the first four."""
     with SqliteJournal(tmp_path / "letters.journal") as journal:
         append(journal, [match(1), match(2), FORGED, NOT_TEXT, HEARTBEAT])
-        make = EventMaker(channels=CHANNELS, environment="test")
+        make = EventMaker(channels=CHANNELS, rules=EventRules("test"))
         now = time.time_ns()
         for frame in journal.read(0, 2):
             for event in make(frame):

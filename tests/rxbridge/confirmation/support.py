@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rxbridge.delivery import CONSUMER, Delivery, refused
-from rxbridge.events import EncodedEvent
+from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import Journal
 from rxbridge.messages import Frame
 from rxbridge.pulsestream import BatchAnswer, EventOutcome, PulseStreamClient, PulseStreamSink
@@ -50,7 +50,7 @@ def deliver(journal: Journal, server: EmbeddedPulseStream, key: str, *, batch_co
                 client, settled=progress.settled, refused=refused(progress), stop=stop, statistics=statistics
             ),
             channels=CHANNELS,
-            environment="test",
+            rules=EventRules("test"),
             batch_count=batch_count,
             batch_seconds=0.02,
             batch_bytes=1_000_000,

@@ -15,6 +15,7 @@ from rxbridge.confirmation import CONSUMER, Confirmation, remember_purged, switc
 from rxbridge.confirmation.note import Note, read_note
 from rxbridge.delivery import CONSUMER as DELIVERY
 from rxbridge.errors import JournalError
+from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, Journal, MemoryJournal, SqliteJournal
 from rxbridge.messages import Frame
 from rxbridge.pulsestream import PulseStreamClient
@@ -64,7 +65,7 @@ class Confirming:
             self.client,
             mode=mode,  # pyright: ignore[reportArgumentType] - one of the two
             channels=CHANNELS,
-            environment="test",
+            rules=EventRules("test"),
             statistics=self.statistics,
             **(defaults | options),
         )
@@ -84,7 +85,7 @@ class Confirming:
 
 def exact(journal: Journal, server: EmbeddedPulseStream) -> Audit:
     with PulseStreamClient(server.url, KEY) as client:
-        result = audit(journal, client, channels=CHANNELS)
+        result = audit(journal, client, channels=CHANNELS, rules=EventRules("test"))
     assert result.ok, result
     return result
 

@@ -10,6 +10,7 @@ from rxbridge.confirmation.proving import Prover
 from rxbridge.confirmation.ripening import Ripening
 from rxbridge.confirmation.trail import Trail
 from rxbridge.delivery import CONSUMER as DELIVERY
+from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, MemoryJournal
 from rxbridge.telemetry.statistics import ConfirmationStatistics
 from tests.rxbridge.confirmation.support import CHANNELS, HEARTBEAT, FakePulseStream, append, event_id, match
@@ -34,7 +35,7 @@ def make_trail(journal: MemoryJournal, server: FakePulseStream, clock: Time, mod
         Prover(server, refused=never, stop=threading.Event(), statistics=counts.posts, request_events=10),
         mode=mode,  # pyright: ignore[reportArgumentType] - one of the two
         channels=CHANNELS,
-        environment="test",
+        rules=EventRules("test"),
         after_seconds=AFTER,
         first_seconds=AFTER,
         statistics=counts,

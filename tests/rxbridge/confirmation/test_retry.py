@@ -8,7 +8,7 @@ import pytest
 from rxbridge.confirmation import EventMaker, Retry, RetryResult
 from rxbridge.confirmation.finite import FinitePosts
 from rxbridge.errors import DeliveryError, ReadTimedOut, ServerFailed, Throttled, Unauthorized, Unreachable
-from rxbridge.events import EncodedEvent
+from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, MemoryJournal
 from rxbridge.pulsestream import BatchAnswer, EventOutcome, PulseStreamClient
 from tests.rxbridge.confirmation.support import CHANNELS, HEARTBEAT, TORN, append, event_id, match
@@ -63,7 +63,7 @@ def server() -> Iterator[Scripted]:
 def refused_events(journal: MemoryJournal, count: int) -> list[DeadLetter]:
     """Events of the first frames, as the delivery leaves them when PulseStream refuses them."""
     append(journal, map(match, range(1, count + 1)))
-    make = EventMaker(channels=CHANNELS, environment="test")
+    make = EventMaker(channels=CHANNELS, rules=EventRules("test"))
     letters = [
         DeadLetter(event.offset, event.event_id, "deliver", "bad", event.body, 10, 20, 3)
         for frame in journal.read(0, count)
@@ -75,7 +75,13 @@ def refused_events(journal: MemoryJournal, count: int) -> list[DeadLetter]:
 
 def retry(journal: MemoryJournal, server: Scripted, **options: Any) -> RetryResult:
     worker = Retry(
-        journal, server, channels=CHANNELS, environment="test", after_seconds=7.0, sleep=server.slept.append, **options
+        journal,
+        server,
+        channels=CHANNELS,
+        rules=EventRules("test"),
+        after_seconds=7.0,
+        sleep=server.slept.append,
+        **options,
     )
     return worker.run(journal.dead_letters())
 
@@ -183,7 +189,7 @@ def test_the_rate_limit_is_waited_for(server: Scripted) -> None:
     waited: list[float] = []
     now = iter([100.0, 200.0])
     posts = FinitePosts(server, sleep=waited.append, clock=lambda: next(now))
-    make = EventMaker(channels=CHANNELS, environment="test")
+    make = EventMaker(channels=CHANNELS, rules=EventRules("test"))
     events = [event for frame in journal.read(0) for event in make(frame)]
 
     fates = [(event.event_id, verdict.fate) for event, verdict in posts.post(events)]
@@ -206,7 +212,7 @@ def test_a_frame_goes_through_the_pipeline_again(server: Scripted) -> None:
             DeadLetter(4, "", "parse", "torn", contents[3], 1, 1),
         ]
     )
-    make = EventMaker(channels=CHANNELS, environment="test")
+    make = EventMaker(channels=CHANNELS, rules=EventRules("test"))
     (without_id,) = make(journal.read(2, 1)[0])
 
     assert retry(journal, server) == RetryResult(delivered=2, without_event=1, failed=1)

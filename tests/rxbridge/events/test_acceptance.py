@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
-from rxbridge.events import EncodedEvent, encode, event_id, to_event
+from rxbridge.events import EncodedEvent, EventRules, encode, event_id, to_event
 from rxbridge.messages import Frame, Ticker, Trade
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -130,7 +130,8 @@ def test_the_same_frame_gives_the_same_event(
     assert isinstance(first, (Ticker, Trade))
     assert isinstance(second, (Ticker, Trade))
 
-    one, other = to_event(first, environment=environment, now=0), to_event(second, environment=environment, now=10**18)
+    rules = EventRules(environment)
+    one, other = to_event(first, rules, now=0), to_event(second, rules, now=10**18)
 
     assert one != other
     assert replace(one, metadata=other.metadata) == other

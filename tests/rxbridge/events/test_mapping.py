@@ -9,7 +9,7 @@ import pytest
 
 from rxbridge import __version__
 from rxbridge.coinbase.decoding import decode
-from rxbridge.events import Event, encode, event_id, to_event
+from rxbridge.events import Event, EventRules, encode, event_id, to_event
 from rxbridge.messages import Frame, Ticker, Trade
 
 MakeFrame = Callable[..., Frame]
@@ -160,9 +160,19 @@ def test_what_log_lines_and_the_audit_need(match: Mapping[str, Any], frame: Make
     assert encoded.timestamp == datetime.fromisoformat("2022-10-19T23:28:23.5")
 
 
+def test_the_original_can_be_left_out(ticker: Mapping[str, Any], match: Mapping[str, Any], frame: MakeFrame) -> None:
+    for content, name in ((ticker, "raw_ticker"), (match, "raw_match")):
+        whole = as_sent(frame(content))
+        without = as_sent(frame(content), rules=EventRules(raw=False))
+
+        assert whole["payload"].pop(name) == content
+        assert without["payload"] == whole["payload"]
+        assert without["event_id"] == whole["event_id"]
+
+
 def test_the_environment_is_a_setting(ticker: Mapping[str, Any], frame: MakeFrame) -> None:
-    assert as_sent(frame(ticker), environment="staging")["source"]["environment"] == "staging"
-    assert as_sent(frame(ticker), environment="e" * 60)["source"]["environment"] == "e" * 49 + "…"
+    assert as_sent(frame(ticker), rules=EventRules("staging"))["source"]["environment"] == "staging"
+    assert as_sent(frame(ticker), rules=EventRules("e" * 60))["source"]["environment"] == "e" * 49 + "…"
 
 
 def test_it_is_stamped_with_the_time_of_the_mapping(ticker: Mapping[str, Any], frame: MakeFrame) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from rxbridge.books import BookRules, Books
+from rxbridge.books import Books
 from rxbridge.coinbase.decoding import decode
-from rxbridge.events import EncodedEvent, encode, event_id, to_event
+from rxbridge.events import EncodedEvent, EventRules, encode, event_id, to_event
 from rxbridge.messages import Candle, Frame, LastTrade, Ticker, Trade, Unknown
 
 
@@ -83,7 +83,7 @@ def test_every_recorded_frame_of_advanced_trade_is_messages(advanced_frames: lis
 def test_the_image_of_every_recorded_book_is_an_event(
     request: pytest.FixtureRequest, recording: str, accepted: Callable[[EncodedEvent, Frame], dict[str, Any]]
 ) -> None:
-    books = Books(BookRules(depth=5, interval_seconds=0.1))
+    books = Books(EventRules(book_depth=5, book_seconds=0.1))
     troubles: list[str] = []
     books.troubled = lambda product, text: troubles.append(f"{product}: {text}")
     found: Counter[str] = Counter()
