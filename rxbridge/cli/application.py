@@ -147,6 +147,16 @@ def show_products(
     list_products(config, arguments(feed_url=feed_url), patterns or (), as_json=json)
 
 
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the events."""
+    import msgspec
+
+    from rxbridge.events.json_schema import json_schema
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(json_schema())).decode())
+
+
 @app.command("config")
 def show_config(
     products: Products = None,

@@ -84,7 +84,7 @@ class GapMetrics(msgspec.Struct, frozen=True, gc=False):
     status_code: int
 
 
-class TickerPayload(msgspec.Struct, frozen=True, gc=False):
+class TickerPayload(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a ticker says; `side` is the taker's.
 
     Attributes:
@@ -96,18 +96,18 @@ class TickerPayload(msgspec.Struct, frozen=True, gc=False):
 
     product_id: str
     price: float
-    volume_24h: float | UnsetType
+    volume_24h: float | UnsetType = UNSET
     last_trade_id: int | None
-    best_bid: float | UnsetType
-    best_ask: float | UnsetType
+    best_bid: float | UnsetType = UNSET
+    best_ask: float | UnsetType = UNSET
     spread: float
-    low_24h: float | UnsetType
-    high_24h: float | UnsetType
-    open_24h: float | UnsetType
-    last_size: float | UnsetType
+    low_24h: float | UnsetType = UNSET
+    high_24h: float | UnsetType = UNSET
+    open_24h: float | UnsetType = UNSET
+    last_size: float | UnsetType = UNSET
     side: str | None
     sequence: int | None
-    raw_ticker: Raw | UnsetType
+    raw_ticker: Raw | UnsetType = UNSET
     low_52w: float | UnsetType = UNSET
     high_52w: float | UnsetType = UNSET
     price_percent_change_24h: float | UnsetType = UNSET
@@ -115,7 +115,7 @@ class TickerPayload(msgspec.Struct, frozen=True, gc=False):
     invalid_fields: tuple[str, ...] | UnsetType = UNSET
 
 
-class MatchPayload(msgspec.Struct, frozen=True, gc=False):
+class MatchPayload(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a match says; `side`, as on the wire, is the maker's, and `taker_side` the other one.
 
     Attributes:
@@ -137,13 +137,13 @@ class MatchPayload(msgspec.Struct, frozen=True, gc=False):
     time: str | None
     maker_order_id: str | None
     taker_order_id: str | None
-    raw_match: Raw | UnsetType
+    raw_match: Raw | UnsetType = UNSET
     feed: FeedName | UnsetType = UNSET
     backfilled: bool | UnsetType = UNSET
     invalid_fields: tuple[str, ...] | UnsetType = UNSET
 
 
-class CandlePayload(msgspec.Struct, frozen=True, gc=False):
+class CandlePayload(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a product did in a stretch of time; a later event of the same `start` revises it.
 
     Attributes:
@@ -162,7 +162,7 @@ class CandlePayload(msgspec.Struct, frozen=True, gc=False):
     low: float
     close: float
     volume: float
-    raw_candle: Raw | UnsetType
+    raw_candle: Raw | UnsetType = UNSET
     feed: FeedName = "advanced"
     invalid_fields: tuple[str, ...] | UnsetType = UNSET
 
