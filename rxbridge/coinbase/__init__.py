@@ -1,4 +1,4 @@
-"""Coinbase's Exchange feed as Observables."""
+"""Coinbase's feeds, that of the Exchange and that of Advanced Trade, as Observables."""
 
 from rxbridge.coinbase.stream import frames
 

@@ -7,9 +7,13 @@ from urllib.parse import urlsplit
 _HOSTS = {
     "ws-feed.exchange.coinbase.com": "api.exchange.coinbase.com",
     "ws-direct.exchange.coinbase.com": "api.exchange.coinbase.com",
+    "advanced-trade-ws.coinbase.com": "api.exchange.coinbase.com",
     "ws-feed-public.sandbox.exchange.coinbase.com": "api-public.sandbox.exchange.coinbase.com",
 }
-"""After https://docs.cdp.coinbase.com/exchange/introduction/rest-quickstart and its page of the sandbox."""
+"""After https://docs.cdp.coinbase.com/exchange/introduction/rest-quickstart and its page of the sandbox.
+
+Advanced Trade gives trades the ids that the Exchange gives them (seen), and only the Exchange's API finds trades by id.
+"""
 
 
 def rest_url(feed_url: str) -> str:

@@ -16,6 +16,7 @@ from reactivex.disposable import Disposable
 from rxbridge.coinbase import problems
 from rxbridge.coinbase.framing import WebSocket
 from rxbridge.coinbase.negotiation import Negotiation
+from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejections
 from rxbridge.coinbase.session import Session
 from rxbridge.coinbase.subscription import Subscription
@@ -27,9 +28,13 @@ from rxbridge.telemetry.statistics import FeedStatistics
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a connection is for, and its limits; `rxbridge.coinbase.frames` explains each."""
+    """What a connection is for, and its limits; `rxbridge.coinbase.frames` explains each.
+
+    The channels are named as on the wire.
+    """
 
     endpoint: Endpoint
+    protocol: FeedProtocol
     products: Sequence[str]
     channels: Sequence[str]
     stall_seconds: float
@@ -105,19 +110,33 @@ class _Receiver:
         self._opened_at = time.time_ns()
         self._statistics.connections += 1
         logger.info("[CONNECTED] WebSocket connection established")
-        stall_seconds = self._plan.stall_seconds
-        return Session(self._websocket, transport, self._negotiation(), url=self._url, stall_seconds=stall_seconds)
+        plan, negotiation = self._plan, self._negotiation()
+        return Session(
+            self._websocket,
+            transport,
+            negotiation,
+            plan.protocol.answers,
+            url=self._url,
+            stall_seconds=plan.stall_seconds,
+        )
 
     def _negotiation(self) -> Negotiation:
         plan, rejections = self._plan, self._rejections
         subscription = Subscription(
             plan.products,
             plan.channels,
+            protocol=plan.protocol,
             acknowledge_seconds=plan.acknowledge_seconds,
             allow=rejections.allow,
         )
-        send, statistics = self._websocket.send, self._statistics
-        return Negotiation(subscription, send, url=self._url, rejections=rejections, statistics=statistics)
+        return Negotiation(
+            subscription,
+            self._websocket.send,
+            url=self._url,
+            protocol=plan.protocol,
+            rejections=rejections,
+            statistics=self._statistics,
+        )
 
     def _receive(self, session: Session) -> None:
         """Emit message after message. It is done for each of them, so it is little."""

@@ -6,17 +6,10 @@ from collections.abc import Callable, Sequence
 
 from loguru import logger
 
-from rxbridge.coinbase.answers import Acknowledged, Refused
+from rxbridge.coinbase.answers import Answer
+from rxbridge.coinbase.protocol import FeedProtocol, Wanted
 from rxbridge.coinbase.rejections import Rejection, Rejections
-from rxbridge.coinbase.subscription import (
-    Action,
-    NothingLeft,
-    Send,
-    Settled,
-    Subscription,
-    Unexplained,
-    Wanted,
-)
+from rxbridge.coinbase.subscription import Action, NothingLeft, Send, Settled, Subscription, Unexplained
 from rxbridge.errors import ConnectionLost, SubscriptionRejected, quoted
 from rxbridge.telemetry.statistics import FeedStatistics
 
@@ -35,15 +28,17 @@ class Negotiation:
         send: Callable[[bytes], object],
         *,
         url: str,
+        protocol: FeedProtocol,
         rejections: Rejections,
         statistics: FeedStatistics,
     ) -> None:
         self._subscription = subscription
         self._send = send
         self._url = url
+        self._encode = protocol.encode
         self._rejections = rejections
         self._statistics = statistics
-        self._messages = 0
+        self._introduced: set[str] = set()
 
     @property
     def deadline(self) -> float:
@@ -54,7 +49,7 @@ class Negotiation:
         """Ask for everything."""
         self._perform(self._subscription.start(now))
 
-    def on_answer(self, answer: Acknowledged | Refused, now: float) -> None:
+    def on_answer(self, answer: Answer, now: float) -> None:
         """Coinbase answered."""
         self._perform(self._subscription.on_answer(answer, now))
 
@@ -80,13 +75,13 @@ class Negotiation:
     def _ask(self, request: Send) -> None:
         if request.repeated:
             logger.warning("[SUBSCRIBING] Not acknowledged yet, asking again: {}", _listed(request.wanted))
-        elif self._messages:
+        elif request.wanted.keys() <= self._introduced:
             logger.debug("[SUBSCRIBING] Asking for {}", _listed(request.wanted))
-        else:
-            for channel in request.wanted:
+        for channel in request.wanted:
+            if channel not in self._introduced:
                 logger.info("[SUBSCRIBING] Subscribing to {} channel...", channel)
-        self._messages += 1
-        self._send(request.encode())
+        self._introduced.update(request.wanted)
+        self._send(self._encode("subscribe", request.wanted))
 
     def _remember(self, rejection: Rejection) -> None:
         self._rejections.remember(rejection)
@@ -126,10 +121,13 @@ class Negotiation:
 
 def _listed(wanted: Wanted) -> str:
     """`ticker (BTC-USD, ETH-USD), heartbeat (412 products)`."""
-    return ", ".join(
-        f"{channel} ({', '.join(products) if len(products) <= _LISTED else f'{len(products)} products'})"
-        for channel, products in wanted.items()
-    )
+    return ", ".join(_described(channel, products) for channel, products in wanted.items())
+
+
+def _described(channel: str, products: Sequence[str]) -> str:
+    if channel in products:
+        return channel  # a channel that is no product's
+    return f"{channel} ({', '.join(products) if len(products) <= _LISTED else f'{len(products)} products'})"
 
 
 _LISTED = 5

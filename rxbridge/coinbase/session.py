@@ -9,7 +9,7 @@ import websocket
 from websocket import ABNF
 
 from rxbridge.coinbase import problems
-from rxbridge.coinbase.answers import answer_in
+from rxbridge.coinbase.answers import Answers
 from rxbridge.coinbase.framing import WebSocket
 from rxbridge.coinbase.negotiation import Negotiation
 from rxbridge.coinbase.transport import DeadlineExceededError, DeadlineSocket
@@ -25,6 +25,7 @@ class Session:
         opened: WebSocket,
         transport: DeadlineSocket,
         negotiation: Negotiation,
+        answers: Answers,
         *,
         url: str,
         stall_seconds: float,
@@ -32,6 +33,7 @@ class Session:
         self._websocket = opened
         self._transport = transport
         self._negotiation = negotiation
+        self._answers = answers
         self._url = url
         self._stall_seconds = stall_seconds
         self._watchdog = Watchdog(stall_seconds, monotonic())
@@ -53,7 +55,8 @@ class Session:
             raise error from cause
 
     def _messages(self) -> Iterator[bytes]:
-        receive, watchdog, negotiation = self._websocket.receive, self._watchdog, self._negotiation
+        receive, answer_in = self._websocket.receive, self._answers.answer_in
+        watchdog, negotiation = self._watchdog, self._negotiation
         negotiation.start(monotonic())
         self._set_deadline()
         while True:

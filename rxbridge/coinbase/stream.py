@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import reactivex
 from loguru import logger
@@ -12,22 +13,27 @@ from reactivex.scheduler import TimeoutScheduler
 from tenacity import RetryCallState, Retrying, wait_exponential, wait_random_exponential
 
 from operators import retry_with_backoff
-from rxbridge.coinbase.answers import is_data
+from rxbridge.channels import FEED_URLS, FeedName, wire_name
+from rxbridge.coinbase.advanced_protocol import ADVANCED
 from rxbridge.coinbase.connection import Plan, connection
+from rxbridge.coinbase.exchange_protocol import EXCHANGE
+from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejections
 from rxbridge.coinbase.transport import Endpoint
 from rxbridge.errors import ConfigError, FeedError
 from rxbridge.messages import Frame
+from rxbridge.suggestions import nearest
 from rxbridge.telemetry.statistics import FeedStatistics
 
-EXCHANGE_URL = "wss://ws-feed.exchange.coinbase.com"
+PROTOCOLS: Final[Mapping[FeedName, FeedProtocol]] = {"exchange": EXCHANGE, "advanced": ADVANCED}
 
 
 def frames(
     products: Sequence[str],
     channels: Sequence[str] = ("ticker", "matches"),
     *,
-    url: str = EXCHANGE_URL,
+    protocol: FeedName = "exchange",
+    url: str | None = None,
     stall_seconds: float = 15.0,
     connect_timeout_seconds: float = 15.0,
     acknowledge_seconds: float = 5.0,
@@ -40,7 +46,7 @@ def frames(
     statistics: FeedStatistics | None = None,
     scheduler: SchedulerBase | None = None,
 ) -> Observable[Frame]:
-    """Every frame of Coinbase's Exchange feed, cold: subscribing connects, disposing disconnects.
+    """Every frame of one of Coinbase's feeds, cold: subscribing connects, disposing disconnects.
 
         subscribe ─► connect ─► subscribe message ─► f0 f1 f2 ... X    wait ─► connect ─► f0 f1 ...
         result                                       f0 f1 f2 ...                        f0 f1 ...
@@ -61,8 +67,10 @@ def frames(
 
     Args:
         products: Product ids, such as BTC-USD.
-        channels: Channel names. The heartbeat is always added, so that a quiet product is not taken for a dead feed.
-        url: Address of the feed.
+        channels: Channels: ticker, ticker_batch, trades (or matches), heartbeat; on Advanced Trade also candles. The
+            heartbeat is always added, so that a quiet product is not taken for a dead feed.
+        protocol: Which feed it is: `exchange`, or `advanced` for Advanced Trade.
+        url: Address of the feed; by default Coinbase's own.
         stall_seconds: After so long without a frame the connection counts as dead, even if it answers pings.
         connect_timeout_seconds: For connection, TLS and WebSocket handshake together.
         acknowledge_seconds: How long to wait for the answer to a subscription; data are emitted meanwhile.
@@ -97,10 +105,12 @@ def frames(
             raise ConfigError(name, f"{value} is not positive")
     if backoff_maximum_seconds < backoff_minimum_seconds:
         raise ConfigError("backoff_maximum_seconds", f"{backoff_maximum_seconds} is below the minimum")
+    spoken = _protocol(protocol)
     plan = Plan(
-        endpoint=Endpoint.of(url, ca_file),
+        endpoint=Endpoint.of(FEED_URLS[protocol] if url is None else url, ca_file),
+        protocol=spoken,
         products=_names("products", products),
-        channels=_names("channels", channels),
+        channels=_wire_names(protocol, _names("channels", channels)),
         stall_seconds=stall_seconds,
         connect_timeout_seconds=connect_timeout_seconds,
         acknowledge_seconds=acknowledge_seconds,
@@ -110,7 +120,7 @@ def frames(
     again = retry_with_backoff(
         backoff(backoff_minimum_seconds, backoff_maximum_seconds),
         retryable=_is_retryable if reconnect else _never,
-        good=_is_data,
+        good=_is_data_of(spoken),
         on_retry=_tell_reconnection,
         scheduler=scheduler if scheduler is not None else TimeoutScheduler.singleton(),
     )
@@ -142,6 +152,19 @@ def _names(argument: str, names: Sequence[str]) -> tuple[str, ...]:
     return unique
 
 
+def _wire_names(feed: FeedName, channels: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(wire_name(channel, feed) for channel in channels))
+    except ValueError as error:
+        raise ConfigError("channels", str(error)) from None
+
+
+def _protocol(name: FeedName) -> FeedProtocol:
+    if name not in PROTOCOLS:
+        raise ConfigError("protocol", f"unknown feed {name!r}{nearest(name, tuple(PROTOCOLS))}")
+    return PROTOCOLS[name]
+
+
 def _is_retryable(error: Exception) -> bool:
     return isinstance(error, FeedError) and error.retryable
 
@@ -150,8 +173,9 @@ def _never(_error: Exception) -> bool:
     return False
 
 
-def _is_data(frame: Frame) -> bool:
-    return is_data(frame.data)
+def _is_data_of(protocol: FeedProtocol) -> Callable[[Frame], bool]:
+    is_data = protocol.answers.is_data
+    return lambda frame: is_data(frame.data)
 
 
 def _tell_reconnection(error: Exception, attempt: int, seconds: float) -> None:

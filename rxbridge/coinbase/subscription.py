@@ -1,42 +1,32 @@
 """Asking Coinbase for products, as a state machine: answers and time come in, messages and verdicts come out.
 
-Facts of the Exchange feed that it lives with (https://docs.cdp.coinbase.com/exchange/websocket-feed, and reports of
-its users): a subscription must be asked for within 5 s of connecting; a product or channel that Coinbase does not
-take voids the whole message; errors name neither the message they answer nor always the culprit; acknowledgements list
-all that the connection holds, in any order, and may come after data; no more than 8 messages a second.
+Facts of both feeds that it lives with (https://docs.cdp.coinbase.com/exchange/websocket-feed,
+https://docs.cdp.coinbase.com/advanced-trade/docs/ws-overview, and reports of their users): a subscription must be asked
+for within 5 s of connecting; a product or channel that Coinbase does not take voids the whole message; errors name
+neither the message they answer nor always the culprit; acknowledgements list all that the connection holds, in any
+order, and may come after data; no more than 8 messages a second.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-import msgspec
-
-from rxbridge.coinbase.answers import Acknowledged, Pair, Refused
+from rxbridge.coinbase.answers import Acknowledged, Answer, Pair, Refused
+from rxbridge.coinbase.protocol import FeedProtocol, Wanted
 from rxbridge.coinbase.rejections import Rejection
-
-HEARTBEAT: Final = "heartbeat"
-
-Wanted: TypeAlias = Mapping[str, tuple[str, ...]]
-"""Products by channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """To do: send this subscribe message."""
+    """To do: ask for this, in one message."""
 
     wanted: Wanted
     repeated: bool
-
-    def encode(self) -> bytes:
-        """The message, with the ids inside each channel; at the top, some servers take them for other channels."""
-        channels = [{"name": name, "product_ids": products} for name, products in self.wanted.items()]
-        return msgspec.json.encode({"type": "subscribe", "channels": channels})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +64,8 @@ class Subscription:
     """Gets as much of a subscription as Coinbase gives, one message at a time.
 
     A refusal that names products or channels costs those; one that names none is traced by asking for halves. What an
-    acknowledgement lacks after `acknowledge_seconds` is asked for once more, then reported missing. Nothing of that
-    concerns the data, which flow meanwhile.
+    acknowledgement lacks after `acknowledge_seconds` is asked for once more, when all else has been, then reported
+    missing. Nothing of that concerns the data, which flow meanwhile.
 
     Attributes:
         deadline: When to call `on_time` next, on the clock of the `now` arguments; infinity if there is nothing to
@@ -87,28 +77,36 @@ class Subscription:
         products: Sequence[str],
         channels: Sequence[str],
         *,
+        protocol: FeedProtocol,
         acknowledge_seconds: float,
         pause_seconds: float = 0.2,
-        allow: Callable[[str, str], bool] = lambda channel, product: True,  # noqa: ARG005, the default allows all
+        allow: Callable[[str, str], bool] | None = None,
     ) -> None:
         """Plan what to ask for.
 
         Args:
             products: Product ids.
-            channels: Channel names; the heartbeat is added, for without it a quiet product looks like a dead feed.
+            channels: Channels, named as on the wire; the heartbeat is added, for without it a quiet product looks like
+                a dead feed.
+            protocol: How the feed is spoken to.
             acknowledge_seconds: How long to wait for an answer.
             pause_seconds: The least time between two messages.
-            allow: Whether a product is worth asking for on a channel. Where nothing is, everything is asked for.
+            allow: Whether a product is worth asking for on a channel. Where nothing is, everything is asked for,
+                and so it is without this.
         """
         self.deadline = inf
+        self._protocol = protocol
         self._channels = tuple(dict.fromkeys(channels))
+        # A heartbeat that is not a product's serves none, unless nothing else was asked for.
+        self._serving = tuple(filter(self._has_products, self._channels)) or self._channels
         self._acknowledge_seconds = acknowledge_seconds
         self._pause_seconds = pause_seconds
-        self._wanted = self._plan(tuple(dict.fromkeys(products)), allow)
+        self._wanted = self._plan(tuple(dict.fromkeys(products)), allow or _everything)
         self._held: frozenset[Pair] = frozenset()
         self._given_up: set[Pair] = set()
         self._reasons: dict[str, str] = {}
-        self._queue: deque[_Request] = deque([_Request(dict(self._wanted))])
+        self._queue: deque[_Request] = deque()
+        self._enqueue(self._wanted)
         self._asked: _Request | None = None
         self._sent_at = -inf
         self._settled = False
@@ -117,7 +115,7 @@ class Subscription:
         """The first message."""
         return self._advance(now)
 
-    def on_answer(self, answer: Acknowledged | Refused, now: float) -> list[Action]:
+    def on_answer(self, answer: Answer, now: float) -> list[Action]:
         """Coinbase said something."""
         if isinstance(answer, Acknowledged):
             return self._on_acknowledged(answer.pairs, now)
@@ -125,7 +123,7 @@ class Subscription:
             return [Unexplained(answer)]
         asked, self._asked = self._asked, None
         actions = self._on_refused(asked, answer)
-        if not any(self._wanted.get(channel) for channel in self._channels):
+        if not self._served():
             self._queue.clear()
             self.deadline = inf
             return [*actions, NothingLeft(self._reasons)]
@@ -137,23 +135,40 @@ class Subscription:
             asked, self._asked = self._asked, None
             missing = _pairs(asked.wanted) - self._held
             if not asked.repeated:
-                self._queue.appendleft(_Request(_only(asked.wanted, missing), repeated=True))
+                self._enqueue(_only(asked.wanted, missing), repeated=True)
             else:
                 self._given_up |= missing
         return self._advance(now)
 
     def _plan(self, products: tuple[str, ...], allow: Callable[[str, str], bool]) -> dict[str, tuple[str, ...]]:
-        wanted: dict[str, tuple[str, ...]] = {}
-        for channel in self._channels:
-            if allowed := tuple(product for product in products if allow(channel, product)):
-                wanted[channel] = allowed
-        if not wanted:
-            return dict.fromkeys((*self._channels, HEARTBEAT), products)
-        if HEARTBEAT not in self._channels:
-            beating = tuple(product for product in _products(wanted) if allow(HEARTBEAT, product))
-            if beating:
-                wanted[HEARTBEAT] = beating
+        wanted = self._worth(products, allow)
+        if not any(channel in wanted for channel in self._serving):
+            allow = _everything
+            wanted = self._worth(products, allow)
+        heartbeat = self._protocol.heartbeat
+        if heartbeat not in self._channels and (beating := self._allowed(heartbeat, _products(wanted), allow)):
+            wanted[heartbeat] = beating
         return wanted
+
+    def _worth(self, products: tuple[str, ...], allow: Callable[[str, str], bool]) -> dict[str, tuple[str, ...]]:
+        worth = {channel: self._allowed(channel, products, allow) for channel in self._channels}
+        return {channel: allowed for channel, allowed in worth.items() if allowed}
+
+    def _allowed(self, channel: str, products: Sequence[str], allow: Callable[[str, str], bool]) -> tuple[str, ...]:
+        """What of a channel is worth asking for."""
+        asked = products if self._has_products(channel) else (channel,)
+        return tuple(product for product in asked if allow(channel, product))
+
+    def _has_products(self, channel: str) -> bool:
+        return self._protocol.heartbeat_has_products or channel != self._protocol.heartbeat
+
+    def _enqueue(self, wanted: Wanted, *, repeated: bool = False) -> None:
+        """Ask for this when all else has been asked for; for the heartbeat first, where that takes its own message."""
+        if not self._protocol.one_channel_a_message:
+            self._queue.append(_Request(dict(wanted), repeated))
+            return
+        for channel in sorted(wanted, key=lambda channel: channel != self._protocol.heartbeat):
+            self._queue.append(_Request({channel: wanted[channel]}, repeated))
 
     def _on_acknowledged(self, pairs: frozenset[Pair], now: float) -> list[Action]:
         self._held = pairs
@@ -165,17 +180,12 @@ class Subscription:
         lost = _pairs(self._wanted) - pairs - self._given_up
         if self._settled and lost:
             self._settled = False
-            self._queue.append(_Request(_only(self._wanted, lost)))
+            self._enqueue(_only(self._wanted, lost))
         return self._advance(now)
 
     def _on_refused(self, asked: _Request, refused: Refused) -> list[Action]:
-        text = f"{refused.message} {refused.reason}"
         reason = refused.reason or refused.message
-        named = {word.rstrip(".") for word in re.findall(r"[\w.-]+", text)}
-        products = [product for product in _products(asked.wanted) if product in named]
-        # A channel's name may be an everyday word, so it counts only where the text speaks of channels.
-        speaks_of_channels = re.search(r"channel|auth", text, re.IGNORECASE)
-        channels = [channel for channel in asked.wanted if channel in named and speaks_of_channels]
+        products, channels = self._named(asked.wanted, f"{refused.message} {refused.reason}")
         if products:
             rejections = [Rejection(None, product, reason) for product in products]
         elif channels:
@@ -189,19 +199,36 @@ class Subscription:
         self._queue.appendleft(asked)
         return self._reject(rejections)
 
+    def _named(self, wanted: Wanted, text: str) -> tuple[list[str], list[str]]:
+        """The products and the channels that a refusal of these speaks of."""
+        named = {word.rstrip(".") for word in re.findall(r"[\w.-]+", text)}
+        # A channel's name may be an everyday word, so it counts only where the text speaks of channels. Where a key is
+        # wanted, that is for a channel, which need not be named if there is only one.
+        speaks_of_a_key = re.search(r"auth", text, re.IGNORECASE)
+        speaks_of_channels = speaks_of_a_key or re.search(r"channel", text, re.IGNORECASE)
+        channels = [channel for channel in wanted if channel in named and speaks_of_channels]
+        if len(wanted) == 1 and (speaks_of_a_key or not any(map(self._has_products, wanted))):
+            channels = list(wanted)
+        products = [product for product in _products(wanted) if product in named and product not in channels]
+        return products, channels
+
     def _reject(self, rejections: list[Rejection]) -> list[Action]:
         """Want these no longer, nor a product that no channel is left for."""
         gone = {pair for pair in _pairs(self._wanted) for rejection in rejections if _concerns(rejection, pair)}
         reason = rejections[0].reason
-        before = _products(self._wanted)
+        before = self._served()
         self._want_without(gone)
-        served = _products({channel: self._wanted.get(channel, ()) for channel in self._channels})
+        served = self._served()
         lost = [product for product in before if product not in served]
         self._reasons |= dict.fromkeys(lost, reason)
         self._want_without({(channel, product) for channel in self._wanted for product in lost})
         told = {rejection.product for rejection in rejections if rejection.channel is None}
         whole = [Rejection(None, product, reason) for product in lost if product not in told]
         return [*rejections, *whole]
+
+    def _served(self) -> list[str]:
+        """The products that are wanted on any channel that somebody asked for."""
+        return _products({channel: self._wanted.get(channel, ()) for channel in self._serving})
 
     def _want_without(self, gone: set[Pair]) -> None:
         self._wanted = _only(self._wanted, _pairs(self._wanted) - gone)
@@ -231,6 +258,10 @@ class Subscription:
         self._settled = True
         wanted = _pairs(self._wanted)
         return [Settled(_only(self._wanted, wanted & self._held), _only(self._wanted, wanted - self._held))]
+
+
+def _everything(_channel: str, _product: str) -> bool:
+    return True
 
 
 def _pairs(wanted: Wanted) -> set[Pair]:

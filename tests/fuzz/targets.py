@@ -17,8 +17,9 @@ import msgspec
 import websocket
 
 from rxbridge.coinbase import problems
-from rxbridge.coinbase.answers import Acknowledged, Refused, answer_in, is_data
+from rxbridge.coinbase.answers import Acknowledged, Refused
 from rxbridge.coinbase.decoding import decode
+from rxbridge.coinbase.exchange_protocol import EXCHANGE
 from rxbridge.coinbase.framing import WebSocket, _BoundedFrames
 from rxbridge.coinbase.rest import _detail, _retry_after, _trades
 from rxbridge.coinbase.subscription import NothingLeft, Send, Subscription
@@ -131,10 +132,10 @@ def embedding(data: bytes) -> None:
 
 def subscription(data: bytes) -> None:
     """Answers, one a line, to the state machine that subscribes: it asks for what is wanted, at its pace, or ends."""
-    machine = Subscription(["BTC-USD", "ETH-USD"], ["ticker", "matches"], acknowledge_seconds=5.0)
+    machine = Subscription(["BTC-USD", "ETH-USD"], ["ticker", "matches"], protocol=EXCHANGE, acknowledge_seconds=5.0)
     actions = list(machine.start(0.0))
     for second, line in enumerate(data.split(b"\n")[:50], start=1):
-        answer = answer_in(line)
+        answer = EXCHANGE.answers.answer_in(line)
         _require_recognized(line, answer)
         if answer is not None:
             actions += machine.on_answer(answer, float(second))
@@ -150,7 +151,7 @@ def subscription(data: bytes) -> None:
 
 
 def _require_recognized(line: bytes, answer: Acknowledged | Refused | None) -> None:
-    assert not (is_data(line) and answer is not None)
+    assert not (EXCHANGE.answers.is_data(line) and answer is not None)
     if line.count(b'"type"') != 1 or line.startswith(b'{"type":"m'):
         return
     with suppress(MalformedFrame):

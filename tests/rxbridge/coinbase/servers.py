@@ -24,6 +24,14 @@ from rxbridge.messages import Frame
 
 TICKER = b'{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"100.5","trade_id":7}'
 HEARTBEAT = b'{"type":"heartbeat","sequence":1,"last_trade_id":0,"product_id":"BTC-USD"}'
+MARKET_TRADES = (
+    b'{"channel":"market_trades","timestamp":"2026-01-31T08:00:00Z","sequence_num":2,"events":[{"type":"update",'
+    b'"trades":[{"product_id":"BTC-USD","trade_id":"7","price":"100.5","size":"1","side":"BUY"}]}]}'
+)
+HEARTBEATS = (
+    b'{"channel":"heartbeats","timestamp":"2026-01-31T08:00:00Z","sequence_num":1,"events":[{"current_time":'
+    b'"2026-01-31 08:00:00.1 +0000 UTC m=+7.1","heartbeat_counter":"7"}]}'
+)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
@@ -42,6 +50,24 @@ def acknowledgement(*requests: bytes | str) -> bytes:
             channels.setdefault(channel["name"], []).extend(channel["product_ids"])
     listed = [{"name": name, "product_ids": ids[::-1]} for name, ids in channels.items()]
     return msgspec.json.encode({"type": "subscriptions", "channels": listed[::-1]})
+
+
+def advanced_acknowledgement(*requests: bytes | str) -> bytes:
+    """What Advanced Trade answers when it takes all of these subscribe messages."""
+    held: dict[str, list[str]] = {}
+    for request in requests:
+        message = msgspec.json.decode(request)
+        channel = message["channel"]
+        held.setdefault(channel, []).extend(message.get("product_ids", [channel]))
+    listed = {channel: sorted(set(products), reverse=True) for channel, products in held.items()}
+    return msgspec.json.encode(
+        {
+            "channel": "subscriptions",
+            "timestamp": "2026-01-31T08:00:00Z",
+            "sequence_num": 0,
+            "events": [{"subscriptions": listed}],
+        }
+    )
 
 
 def refusal(reason: str, message: str = "Failed to subscribe") -> bytes:

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxbridge.coinbase.answers import Acknowledged, Refused, answer_in, is_data
+from rxbridge.coinbase.answers import Acknowledged, Refused
+from rxbridge.coinbase.exchange_protocol import EXCHANGE
 from tests.rxbridge.coinbase.servers import HEARTBEAT, TICKER
 
+answer_in, is_data = EXCHANGE.answers.answer_in, EXCHANGE.answers.is_data
 ERROR = Refused("Failed to subscribe", "X is not a valid product")
 
 

@@ -15,8 +15,8 @@ import pytest
 from reactivex import Observable
 
 from rxbridge import coinbase
-from rxbridge.coinbase.answers import answer_in
 from rxbridge.coinbase.exchange import decode
+from rxbridge.coinbase.exchange_protocol import EXCHANGE
 from rxbridge.coinbase.lenient import DEEPEST
 from rxbridge.errors import ConnectionLost, MalformedFrame
 from rxbridge.messages import Frame, Unknown
@@ -93,7 +93,7 @@ def test_a_frame_takes_no_multiple_of_its_size(name: str) -> None:
     tracemalloc.start()
     try:
         verdict(data)
-        answer_in(data)
+        EXCHANGE.answers.answer_in(data)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -179,11 +179,11 @@ def test_one_bad_product_costs_only_itself(feed_server: Serve, watch: Watch, log
 
 
 def test_a_refused_channel_costs_only_itself(feed_server: Serve, watch: Watch, log: list[str]) -> None:
-    reason = "level2, level3, and full channels now require authentication"
-    server = feed_server(serve_like_coinbase({"level2": reason}))
-    watch(frames(["BTC-USD"], ["ticker", "level2"], url=server.url))
+    reason = "level2 and ticker_batch channels now require authentication"
+    server = feed_server(serve_like_coinbase({"ticker_batch": reason}))
+    watch(frames(["BTC-USD"], ["ticker", "ticker_batch"], url=server.url))
     wait_for(lambda: told(log, "[OK]"))
-    assert told(log, "[REJECTED]") == [f"ERROR [REJECTED] Coinbase refuses 'level2': '{reason}'"]
+    assert told(log, "[REJECTED]") == [f"ERROR [REJECTED] Coinbase refuses 'ticker_batch': '{reason}'"]
     assert set(products_of(server.requests[-1])) == {"ticker", "heartbeat"}
 
 
@@ -359,6 +359,8 @@ def test_a_subscriber_that_raises_ends_the_feed_and_is_told(feed_server: Serve) 
         ("products", {"products": []}),
         ("products", {"products": ["BTC-USD", ""]}),
         ("channels", {"channels": []}),
+        ("channels", {"channels": ["candles"]}),
+        ("protocol", {"protocol": "advance"}),
         ("stall_seconds", {"stall_seconds": 0}),
         ("max_frame_bytes", {"max_frame_bytes": -1}),
         ("backoff_maximum_seconds", {"backoff_minimum_seconds": 2, "backoff_maximum_seconds": 1}),

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxbridge.coinbase.answers import Acknowledged, Refused
+from rxbridge.coinbase.exchange_protocol import EXCHANGE
+from rxbridge.coinbase.protocol import Wanted
 from rxbridge.coinbase.rejections import Rejection
 from rxbridge.coinbase.subscription import (
     Action,
@@ -19,7 +21,6 @@ from rxbridge.coinbase.subscription import (
     Settled,
     Subscription,
     Unexplained,
-    Wanted,
 )
 
 PRODUCTS = ("BTC-USD", "ETH-USD", "FOO-USD")
@@ -28,9 +29,8 @@ UNNAMED = Refused("Failed to subscribe", "")
 
 
 def subscription(products: tuple[str, ...] = PRODUCTS, *channels: str, **options: Any) -> Subscription:
-    return Subscription(
-        products, channels or ("ticker", "matches"), acknowledge_seconds=5.0, pause_seconds=0.25, **options
-    )
+    settings: dict[str, Any] = {"protocol": EXCHANGE, "acknowledge_seconds": 5.0, "pause_seconds": 0.25} | options
+    return Subscription(products, channels or ("ticker", "matches"), **settings)
 
 
 def acknowledged(*requests: Wanted) -> Acknowledged:
@@ -50,7 +50,7 @@ def the_next_send(machine: Subscription) -> Send:
 def test_the_first_message_has_the_ids_inside_each_channel_and_the_heartbeat() -> None:
     send = the_send(subscription(("BTC-USD", "ETH-USD")).start(0.0))
     ids = ["BTC-USD", "ETH-USD"]
-    assert msgspec.json.decode(send.encode()) == {
+    assert msgspec.json.decode(EXCHANGE.encode("subscribe", send.wanted)) == {
         "type": "subscribe",
         "channels": [{"name": name, "product_ids": ids} for name in ("ticker", "matches", "heartbeat")],
     }
@@ -101,7 +101,7 @@ def test_silence_is_asked_again_once_and_reported() -> None:
 
 
 def test_what_is_acknowledged_before_it_is_asked_for_again_is_not_asked_for() -> None:
-    machine = Subscription(("BTC-USD",), ("ticker",), acknowledge_seconds=0.1, pause_seconds=0.25)
+    machine = subscription(("BTC-USD",), "ticker", acknowledge_seconds=0.1)
     wanted = the_send(machine.start(0.0)).wanted
     assert machine.on_time(0.1) == []
     assert machine.deadline == 0.25
@@ -237,7 +237,7 @@ def test_whatever_is_refused_the_rest_is_subscribed(
             assert now >= sent_at + 0.25
             sent_at = now
             now += data.draw(st.sampled_from([0.0, 0.1, 1.0]))
-            actions = machine.on_answer(coinbase.answer(send.encode()), now)
+            actions = machine.on_answer(coinbase.answer(EXCHANGE.encode("subscribe", send.wanted)), now)
         else:
             now = max(now, machine.deadline)
             actions = machine.on_time(now) if machine.deadline < inf else []

@@ -1,0 +1,76 @@
+"""Coinbase's two feeds and their channels, under the names that a user gives them.
+
+Whatever a user writes, the program knows a channel by one name, on both feeds; only the connection uses the names of
+the wire: https://docs.cdp.coinbase.com/exchange/websocket-feed/channels and
+https://docs.cdp.coinbase.com/advanced-trade/docs/ws-channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from rxbridge.suggestions import nearest
+
+FeedName: TypeAlias = Literal["exchange", "advanced"]
+"""Coinbase's feeds: that of the Exchange, and that of Advanced Trade."""
+
+FEED_URLS: Final[Mapping[FeedName, str]] = {
+    "exchange": "wss://ws-feed.exchange.coinbase.com",
+    "advanced": "wss://advanced-trade-ws.coinbase.com",
+}
+"""Where they are."""
+
+
+class Channel(NamedTuple):
+    """A channel.
+
+    Attributes:
+        name: What the program calls it.
+        on_wire: What a feed calls it; a feed that is not there has none.
+        aliases: What else a user may call it, on either feed.
+    """
+
+    name: str
+    on_wire: Mapping[FeedName, str]
+    aliases: tuple[str, ...] = ()
+
+
+CHANNELS: Final = (
+    Channel("ticker", {"exchange": "ticker", "advanced": "ticker"}),
+    Channel("ticker_batch", {"exchange": "ticker_batch", "advanced": "ticker_batch"}),
+    Channel("matches", {"exchange": "matches", "advanced": "market_trades"}, ("trades", "market_trades")),
+    Channel("candles", {"advanced": "candles"}),
+    Channel("heartbeat", {"exchange": "heartbeat", "advanced": "heartbeats"}, ("heartbeats",)),
+)
+"""Those that need no key."""
+
+_BY_NAME: Final = {name: channel for channel in CHANNELS for name in (channel.name, *channel.aliases)}
+
+
+def canonical(name: str, feed: FeedName) -> str:
+    """What the program calls a channel of a feed, whatever the user calls it.
+
+    Raises:
+        ValueError: The feed has no such channel; the text says which it has, or which is spelt nearly so.
+    """
+    return _channel(name, feed).name
+
+
+def wire_name(name: str, feed: FeedName) -> str:
+    """What a feed calls a channel, whatever the user calls it.
+
+    Raises:
+        ValueError: As above.
+    """
+    return _channel(name, feed).on_wire[feed]
+
+
+def _channel(name: str, feed: FeedName) -> Channel:
+    channel = _BY_NAME.get(name)
+    if channel is None:
+        raise ValueError(f"unknown channel {name!r}{nearest(name, tuple(_BY_NAME))}")
+    if feed not in channel.on_wire:
+        known = [name for name, channel in _BY_NAME.items() if feed in channel.on_wire]
+        raise ValueError(f"the feed {feed!r} has no channel {name!r}; known are {', '.join(sorted(known))}")
+    return channel

@@ -1,0 +1,64 @@
+"""The protocol of Advanced Trade: https://docs.cdp.coinbase.com/advanced-trade/docs/ws-overview."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from rxbridge.coinbase.answers import Answers, Envelope, Pair, fields, items, read_any, texts
+from rxbridge.coinbase.protocol import FeedProtocol, Verb, Wanted
+
+_HEARTBEATS: Final = "heartbeats"
+
+
+def served_as(product: str) -> str:
+    """The id under which a product is acknowledged and comes: what is quoted in USDC comes as if in USD.
+
+    https://docs.cdp.coinbase.com/advanced-trade/docs/ws-channels
+    """
+    return product.removesuffix("C") if product.endswith("-USDC") else product
+
+
+def _encode(verb: Verb, wanted: Wanted) -> bytes:
+    ((channel, products),) = wanted.items()
+    if channel == _HEARTBEATS:
+        return msgspec.json.encode({"type": verb, "channel": channel})
+    return msgspec.json.encode({"type": verb, "product_ids": products, "channel": channel})
+
+
+def _acknowledged(envelope: Envelope) -> frozenset[Pair]:
+    pairs: set[Pair] = set()
+    for event in items(read_any(envelope.events)):
+        for channel, products in fields(fields(event).get("subscriptions")).items():
+            if channel == _HEARTBEATS:
+                pairs.add((channel, channel))
+            for product in texts(products):
+                pairs.add((channel, product))
+                if product.endswith("-USD"):
+                    pairs.add((channel, f"{product}C"))
+    return frozenset(pairs)
+
+
+ADVANCED: Final = FeedProtocol(
+    name="advanced",
+    heartbeat=_HEARTBEATS,
+    heartbeat_has_products=False,
+    one_channel_a_message=True,
+    encode=_encode,
+    answers=Answers(
+        data=(
+            b'{"channel":"l2_data"',
+            b'{"channel":"ticker',  # and ticker_batch
+            b'{"channel":"market_trades"',
+            b'{"channel":"heartbeats"',
+            b'{"channel":"candles"',
+        ),
+        kind="channel",
+        acknowledged=_acknowledged,
+    ),
+)
+"""`{"channel":"subscriptions","events":[{"subscriptions":{"ticker":["BTC-USD"],"heartbeats":["heartbeats"]}}]}`
+acknowledges, after the channel's snapshot (seen), and lists products by the id that they are served as.
+`{"type":"error","message":"authentication failure"}` refuses, and does not say what; it is also the answer to a
+misspelt channel. What is listed as BTC-USD counts as an answer to BTC-USDC, too."""

@@ -1,0 +1,49 @@
+"""The protocol of the Exchange feed: https://docs.cdp.coinbase.com/exchange/websocket-feed/overview."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from rxbridge.coinbase.answers import Answers, Envelope, Pair, fields, items, read_any, texts
+from rxbridge.coinbase.protocol import FeedProtocol, Verb, Wanted
+
+
+def _encode(verb: Verb, wanted: Wanted) -> bytes:
+    """The message, with the ids inside each channel; at the top, some servers take them for other channels."""
+    channels = [{"name": name, "product_ids": products} for name, products in wanted.items()]
+    return msgspec.json.encode({"type": verb, "channels": channels})
+
+
+def _acknowledged(envelope: Envelope) -> frozenset[Pair]:
+    listed = [fields(channel) for channel in items(read_any(envelope.channels))]
+    return frozenset(
+        (name, product)
+        for channel in listed
+        for name in texts([channel.get("name")])
+        for product in texts(channel.get("product_ids"))
+    )
+
+
+EXCHANGE: Final = FeedProtocol(
+    name="exchange",
+    heartbeat="heartbeat",
+    heartbeat_has_products=True,
+    one_channel_a_message=False,
+    encode=_encode,
+    answers=Answers(
+        data=(
+            b'{"type":"match"',
+            b'{"type":"ticker"',
+            b'{"type":"heartbeat"',
+            b'{"type":"l2update"',
+            b'{"type":"last_match"',
+            b'{"type":"snapshot"',
+        ),
+        kind="type",
+        acknowledged=_acknowledged,
+    ),
+)
+"""`{"type":"subscriptions","channels":[{"name":"ticker","product_ids":["ETH-USD"]}]}` acknowledges, and
+`{"type":"error","message":"Failed to subscribe","reason":"X is not a valid product"}` refuses."""

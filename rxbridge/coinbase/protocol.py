@@ -1,0 +1,41 @@
+"""What differs between Coinbase's two feeds for whoever connects to one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from rxbridge.channels import FeedName
+from rxbridge.coinbase.answers import Answers
+
+Verb: TypeAlias = Literal["subscribe", "unsubscribe"]
+
+Wanted: TypeAlias = Mapping[str, tuple[str, ...]]
+"""Products by channel, named as on the wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedProtocol:
+    """How a feed is spoken to, and how its answers read.
+
+    On both, a subscription must be asked for within 5 s of connecting, no more than 8 messages a second are taken, and
+    answers may come after data.
+
+    Attributes:
+        name: Which feed it is.
+        heartbeat: The channel that says every second that the connection lives. It is always asked for, and it is what
+            entitles the watchdog to take silence for death: without it, products that nobody trades are as silent.
+        heartbeat_has_products: Whether that channel is asked for product by product. One that is not is acknowledged
+            as if its own name were its product.
+        one_channel_a_message: Whether a message can ask for a single channel only.
+        encode: The message that asks for something, or asks for it no more.
+        answers: How to read what comes back.
+    """
+
+    name: FeedName
+    heartbeat: str
+    heartbeat_has_products: bool
+    one_channel_a_message: bool
+    encode: Callable[[Verb, Wanted], bytes]
+    answers: Answers
