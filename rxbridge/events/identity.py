@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from functools import lru_cache
 
 from rxbridge.events.cleaning import whole
-from rxbridge.messages import BookImage, Candle, EventMessage, GapNotice, MessageBase, Trade
+from rxbridge.messages import Candle, EventMessage, GapNotice, MessageBase, Ticker, Trade
 
 UNKNOWN_PRODUCT = "UNKNOWN"
 """Stands for the product of a message that names none."""
@@ -22,8 +23,11 @@ _PIECE_BYTES = 1 << 20
 
 # What ends in "-match", or has "-candle" or "-book" in it, is left out, lest the ticker of one product take the id of
 # something of another's.
-_ORDINARY_PRODUCT = re.compile(r"(?!.*-(?:candle|book))[A-Za-z0-9._-]{1,40}(?<!-match)").fullmatch
+_ORDINARY_PRODUCT = re.compile(r"(?!.*-(?:candle|book))[A-Za-z0-9._-]+(?<!-match)").fullmatch
 
+
+_LONGEST_PRODUCT = 40
+"""Characters of a product id that is used as it is. Coinbase's have 20 at most."""
 
 _DIGEST_LENGTH = 16
 """Hexadecimal digits by which the revisions of a candle are told apart: a product has a few thousand a day."""
@@ -52,13 +56,13 @@ def event_id(message: EventMessage) -> str:
     if isinstance(message, GapNotice):
         return _gap_id(message)
     product = _product_key(message.product_id)
+    if isinstance(message, Trade):
+        return f"coinbase-{product}-match-{whole(message.trade_id, minimum=1) or _place_id(message)}"
+    if isinstance(message, Ticker):
+        return f"coinbase-{product}-{whole(message.trade_id, minimum=1) or _place_id(message)}"
     if isinstance(message, Candle):
         return f"coinbase-{product}-candle-{_candle_key(message)}"
-    if isinstance(message, BookImage):
-        return f"coinbase-{product}-book-{_place_id(message)}"
-    kind = "match-" if isinstance(message, Trade) else ""
-    trade_id = whole(message.trade_id, minimum=1)
-    return f"coinbase-{product}-{kind}{trade_id or _place_id(message)}"
+    return f"coinbase-{product}-book-{_place_id(message)}"
 
 
 def _gap_id(gap: GapNotice) -> str:
@@ -74,10 +78,15 @@ def _product_key(product_id: str | None) -> str:
     """What stands for the product: itself, unless it is odd; then a part of it, and a digest."""
     if not product_id:
         return UNKNOWN_PRODUCT
-    if _ORDINARY_PRODUCT(product_id):
+    if len(product_id) <= _LONGEST_PRODUCT and _is_ordinary(product_id):
         return product_id
     digest = hashlib.sha256(product_id.encode("utf-8", "surrogatepass")).hexdigest()
     return re.sub(r"[^A-Za-z0-9._-]", "_", product_id[:20]) + "~" + digest[:20]
+
+
+@lru_cache(maxsize=4096)
+def _is_ordinary(product_id: str) -> bool:
+    return _ORDINARY_PRODUCT(product_id) is not None
 
 
 def _candle_key(candle: Candle) -> str:
