@@ -1,0 +1,53 @@
+"""Which protocol is spoken: as a live market is told to, or as the frames of a recording do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeAlias, get_args
+
+from rxbridge.errors import ConfigError
+from rxbridge.faults import Faults
+from rxbridge.simulator.advanced.live import AdvancedLive
+from rxbridge.simulator.advanced.replay import AdvancedReplay, speaks_advanced_trade
+from rxbridge.simulator.advanced.service import AdvancedService
+from rxbridge.simulator.exchange_service import ExchangeService
+from rxbridge.simulator.live import LiveFeed
+from rxbridge.simulator.playback import TimedFrame
+from rxbridge.simulator.replay import ReplayFeed
+from rxbridge.simulator.service import Service
+
+FeedName: TypeAlias = Literal["exchange", "advanced"]
+
+
+def live_service(
+    live: LiveFeed, feed: FeedName, *, seed: int, heartbeat_seconds: float, now_ns: Callable[[], int], faults: Faults
+) -> Service:
+    """What tells of live markets, in one of the protocols.
+
+    Raises:
+        ConfigError: There is no such feed.
+    """
+    match feed:
+        case "exchange":
+            return ExchangeService(live, seed=seed, faults=faults)
+        case "advanced":
+            told = AdvancedLive(live, seed=seed, heartbeat_seconds=heartbeat_seconds, now_ns=now_ns)
+            return AdvancedService(told, seed=seed, faults=faults)
+        case _:
+            raise ConfigError("feed", f"{feed!r} is none", f"there are {' and '.join(get_args(FeedName))}")
+
+
+def recorded_service(
+    recording: Callable[[], Iterable[TimedFrame]], *, speed: float, heartbeat_seconds: float, seed: int, faults: Faults
+) -> Service:
+    """What plays a recording, in the protocol in which it was received.
+
+    Raises:
+        ConfigError: There is nothing in it to serve.
+    """
+    if speaks_advanced_trade(recording()):
+        feed = AdvancedReplay(recording, speed=speed, heartbeat_seconds=heartbeat_seconds)
+        return AdvancedService(feed, seed=seed, faults=faults)
+    return ExchangeService(
+        ReplayFeed(recording, speed=speed, heartbeat_seconds=heartbeat_seconds), seed=seed, faults=faults
+    )
