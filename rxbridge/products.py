@@ -55,8 +55,8 @@ class ProductWatch:
                                          │ changed(added, removed)
 
     What is wrong with a word of the list is told once, and again when the reason changes. The newest list is remembered
-    in the journal, so that a start while Coinbase's REST API is down can go on with it. The watch subscribes to nothing:
-    what is done about a change is up to `changed`.
+    in the journal, so that a start while Coinbase's REST API is down can go on with it. What is done about a change is
+    up to `changed`.
 
     Args:
         asked: Ids, and wildcards such as `*-USD` or `all`.
