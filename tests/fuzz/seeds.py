@@ -26,6 +26,44 @@ FRAMES = (
     b'{"type":"match","trade_id":"44","price":1e2,"size":null,"product_id":"\\ud83d\\ude00","note":{"a":[true,NaN]}}',
     b'{"type":"match","trade_id":45,"price":"1","product_id":"B","rxbridge_source":"rest"}',
 )
+ADVANCED_FRAMES = (
+    (
+        b'{"channel":"market_trades","timestamp":"2026-01-31T08:00:00.123456789Z","sequence_num":3,"events":['
+        b'{"type":"update","trades":[{"product_id":"BTC-USD","trade_id":"44","price":"100.5","size":"0.01",'
+        b'"time":"2026-01-31T08:00:00.5Z","side":"BUY"},{"product_id":"BTC-USD","trade_id":"43","side":"SELL"}]}]}'
+    ),
+    (
+        b'{"channel":"ticker","timestamp":"2026-01-31T08:00:00Z","sequence_num":4,"events":[{"type":"update",'
+        b'"tickers":[{"product_id":"BTC-USD","price":"100.5","volume_24_h":"1","best_bid":"100","best_ask":"101"}]}]}'
+    ),
+    (
+        b'{"channel":"candles","timestamp":"2026-01-31T08:00:00Z","sequence_num":5,"events":[{"type":"snapshot",'
+        b'"candles":[{"start":"1769846400","high":"2","low":"1","open":"1","close":"2","volume":"3","product_id":"A"}]}]}'
+    ),
+    b'{"channel":"heartbeats","sequence_num":6,"events":[{"current_time":"x","heartbeat_counter":7}]}',
+    b'{"channel":"subscriptions","sequence_num":7,"events":[{"subscriptions":{"ticker":["BTC-USD"]}}]}',
+)
+BOOKS = (
+    b'{"type":"snapshot","product_id":"BTC-USD","bids":[["1","2"]],"asks":[["2","1"]]}',
+    b'{"type":"l2update","product_id":"BTC-USD","changes":[["buy","1.5","0.25"],["sell","2","0.00"]]}',
+    b'{"type":"heartbeat","product_id":"BTC-USD"}',
+    b'{"type":"l2update","product_id":"BTC-USD","changes":[["buy","1.6","1"]]}',
+    b'{"type":"heartbeat","product_id":"BTC-USD"}',
+    b'{"type":"heartbeat","product_id":"BTC-USD"}',
+)
+ADVANCED_BOOKS = (
+    (
+        b'{"channel":"l2_data","sequence_num":0,"events":[{"type":"snapshot","product_id":"A","updates":['
+        b'{"side":"bid","price_level":"1","new_quantity":"2"},{"side":"offer","price_level":"2","new_quantity":"2"}]}]}'
+    ),
+    (
+        b'{"channel":"l2_data","sequence_num":1,"events":[{"type":"update","product_id":"A","updates":['
+        b'{"side":"bid","price_level":"1.1","new_quantity":"2"}]}]}'
+    ),
+    b'{"channel":"heartbeats","sequence_num":2,"events":[{}]}',
+    b'{"channel":"heartbeats","sequence_num":3,"events":[{}]}',
+    b'{"channel":"heartbeats","sequence_num":4,"events":[{}]}',
+)
 GAP = b'{"type":"rxbridge_gap","kind":"trades","products":["BTC-USD"],"channel":"m","first":5,"last":9,"reason":"x"}'
 
 BATCH_ANSWERS = (

@@ -16,6 +16,7 @@ from typing import Any, cast
 import msgspec
 import websocket
 
+from rxbridge.books import Books
 from rxbridge.coinbase import problems
 from rxbridge.coinbase.answers import Acknowledged, Refused
 from rxbridge.coinbase.decoding import decode
@@ -25,9 +26,19 @@ from rxbridge.coinbase.rest import _detail, _retry_after, _trades
 from rxbridge.coinbase.subscription import NothingLeft, Send, Subscription
 from rxbridge.coinbase.transport import DeadlineExceededError, DeadlineSocket
 from rxbridge.errors import DeliveryError, MalformedFrame, RestFailed, RxBridgeError
-from rxbridge.events import EncodedEvent, encode, event_id, to_event
+from rxbridge.events import EncodedEvent, EventRules, encode, event_id, to_event
 from rxbridge.events.raw import embeddable
-from rxbridge.messages import FeedErrorMessage, Frame, GapNotice, Subscriptions, Ticker, Trade
+from rxbridge.messages import (
+    BookImage,
+    Candle,
+    EventMessage,
+    FeedErrorMessage,
+    Frame,
+    GapNotice,
+    Subscriptions,
+    Ticker,
+    Trade,
+)
 from rxbridge.pipeline import count_events, ids
 from rxbridge.pulsestream.answers import HttpAnswer, failure, read_batch
 from rxbridge.pulsestream.answers import decode as decode_answer
@@ -37,7 +48,7 @@ from rxbridge.telemetry.redaction import Redactor
 from tests.fuzz import seeds
 from tests.fuzz.acceptance import require_accepted
 
-CHANNELS = ("ticker", "matches")
+CHANNELS = ("ticker", "matches", "candles")
 RECEIVED_AT = 1_769_846_400_000_000_000
 """2026-01-31T08:00:00Z"""
 
@@ -68,19 +79,38 @@ class Target:
 
 
 def frames(data: bytes) -> None:
-    """Parse and mapping: a message or a malformed frame, and every event is one that PulseStream takes."""
+    """Parse and mapping: messages or a malformed frame, and every event is one that PulseStream takes."""
     frame = Frame(data, RECEIVED_AT, connection=1, index=2, offset=3)
     _require_counts(frame)
     try:
-        (message,) = decode(frame)
+        messages = decode(frame)
     except MalformedFrame as error:
         _require_plain(error)
         return
-    assert message.frame is frame
-    assert not isinstance(message, GapNotice), "no frame from outside speaks for rxbridge"
-    if isinstance(message, (Ticker, Trade)):
-        assert not getattr(message, "is_backfilled", False)
-        _require_event(message, frame)
+    for position, message in enumerate(messages):
+        assert message.frame is frame
+        assert (message.part.index, message.part.count) == (position, len(messages))
+        assert not isinstance(message, (GapNotice, BookImage)), "no frame from outside speaks for rxbridge"
+        if isinstance(message, (Ticker, Trade, Candle)):
+            assert not getattr(message, "is_backfilled", False)
+            _require_event(message, frame)
+
+
+def books(data: bytes) -> None:
+    """Frames, one a line: books are followed or discarded, and every image is one that PulseStream takes."""
+    kept = Books(EventRules(book_depth=3, book_seconds=1.0))
+    for number, line in enumerate(data.split(b"\n")[:50], 1):
+        frame = Frame(line, RECEIVED_AT + number * 400_000_000, connection=1, index=number, offset=number)
+        kept.see(frame)
+        try:
+            messages = decode(frame)
+        except MalformedFrame:
+            continue
+        for message in messages:
+            for image in kept.take():
+                assert len(image.bids) <= 3 >= len(image.asks)
+                _require_event(image, frame)
+            kept.apply(message)
 
 
 def own_frames(data: bytes) -> None:
@@ -96,16 +126,16 @@ def own_frames(data: bytes) -> None:
             _require_event(message, frame)
 
 
-def _require_event(message: Ticker | Trade | GapNotice, frame: Frame) -> None:
-    event = encode(to_event(message, now=RECEIVED_AT), frame.offset, frame.received_at)
+def _require_event(message: EventMessage, frame: Frame) -> None:
+    event = encode(to_event(message, now=RECEIVED_AT), frame.offset, frame.received_at, message.part)
     parsed = require_accepted(event, frame.received_at)
     assert event.event_id == event_id(message)
     assert len(event.body) < 20_000 + 7 * len(frame.data)
     invalid = parsed["payload"].get("invalid_fields", [])
-    for name in ("raw_ticker", "raw_match"):
+    for name in ("raw_ticker", "raw_match", "raw_candle"):
         if name in parsed["payload"] and name not in invalid:
             # `loads` keeps the last of a repeated key, as the server does.
-            assert parsed["payload"][name] == json.loads(frame.data), "a frame that is not named is as it was"
+            assert parsed["payload"][name] == json.loads(message.data), "what is not named is as it was"
 
 
 def _require_counts(frame: Frame) -> None:
@@ -113,7 +143,7 @@ def _require_counts(frame: Frame) -> None:
     counted = count_events(frame, CHANNELS)
     named = list(ids([frame], CHANNELS))
     try:
-        made = sum(isinstance(message, (Ticker, Trade)) for message in decode(frame))
+        made = sum(isinstance(message, (Ticker, Trade, Candle)) for message in decode(frame))
     except MalformedFrame:
         assert (counted, named) == (1, [])
     else:
@@ -329,7 +359,8 @@ _HEADS = (
 _KEYED = (f'{{"message":"no {KEY}"}}'.encode(), KEY.encode() * 12)
 
 TARGETS: dict[str, Target] = {
-    "frames": Target(frames, seeds.FRAMES, weight=6),
+    "frames": Target(frames, (*seeds.FRAMES, *seeds.ADVANCED_FRAMES), weight=6),
+    "books": Target(books, (b"\n".join(seeds.BOOKS), b"\n".join(seeds.ADVANCED_BOOKS)), weight=2),
     "own_frames": Target(own_frames, (*seeds.FRAMES[:3], seeds.GAP), weight=2),
     "embedding": Target(embedding, seeds.FRAMES, weight=2),
     "subscription": Target(subscription, (b"\n".join(seeds.FRAMES[4:7]), *seeds.FRAMES[4:7]), weight=2),
