@@ -10,6 +10,7 @@ import msgspec
 
 from rxbridge.faults import Faults
 from rxbridge.simulator.market import Market
+from rxbridge.simulator.products import Product
 from rxbridge.simulator.protocol import Refusal, Request, parse, shuffled
 from rxbridge.simulator.service import Service
 from rxbridge.simulator.session import Feed, Session
@@ -39,6 +40,11 @@ class ExchangeService(Service):
     def markets(self) -> Mapping[str, Market]:
         """Those of them that have a market, which REST can be asked about."""
         return self._feed.markets
+
+    @property
+    def delisted(self) -> Mapping[str, Product]:
+        """Products that REST still lists; a subscribe that names one is refused, all of it."""
+        return self._feed.delisted
 
     async def run(self) -> None:
         """Feed the subscribers until cancelled; an exception is the end of the server."""

@@ -11,6 +11,7 @@ from email.utils import formatdate
 from rxbridge.faults import Fault, Faults
 from rxbridge.simulator import rest
 from rxbridge.simulator.market import Market
+from rxbridge.simulator.products import Product
 from rxbridge.simulator.rest_limit import RateLimit
 
 DATE_AHEAD_SECONDS = 2.0
@@ -21,7 +22,13 @@ class Rest:
     """Answers GETs."""
 
     def __init__(
-        self, faults: Faults, limit: RateLimit, *, products: AbstractSet[str], markets: Mapping[str, Market]
+        self,
+        faults: Faults,
+        limit: RateLimit,
+        *,
+        products: AbstractSet[str],
+        markets: Mapping[str, Market],
+        delisted: Mapping[str, Product],
     ) -> None:
         """Prepare.
 
@@ -30,11 +37,13 @@ class Rest:
             limit: How many requests are answered.
             products: The products there are.
             markets: Those that have a market, and so trades to list.
+            delisted: Products that are no longer traded.
         """
         self._faults = faults
         self._limit = limit
         self._products = products
         self._markets = markets
+        self._delisted = delisted
         self.longest_delay_seconds = max(
             (fault.number("delay_seconds") for fault in faults.of("rest_slow")), default=0.0
         )
@@ -52,7 +61,13 @@ class Rest:
         product = rest.trades_asked_for(target)
         if product in self._markets and self._strikes("rest_empty", product) is not None:
             return rest.NO_TRADES
-        return rest.answer(target, products=self._products, markets=self._markets, now_ns=time.time_ns())
+        return rest.answer(
+            target,
+            products=self._products,
+            markets=self._markets,
+            delisted=self._delisted,
+            now_ns=time.time_ns(),
+        )
 
     def _strikes(self, kind: str, product: str | None = None) -> Fault | None:
         """The fault of this kind that hits this request; it has been counted."""

@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from itertools import accumulate
 from random import Random
 
 from rxbridge.simulator import wire
-from rxbridge.simulator.market import LONGEST_SWEEP, Market, Tick
+from rxbridge.simulator.audience import Audience
+from rxbridge.simulator.batches import (
+    BOOK_BATCH_SECONDS,
+    BOOK_CHANNEL,
+    STATUS_SECONDS,
+    TICKER_BATCH_SECONDS,
+    BookBatches,
+    Status,
+    TickerBatches,
+    every,
+)
+from rxbridge.simulator.book import DEPTH
+from rxbridge.simulator.market import BOOK_CHANGES_PER_SECOND, LONGEST_SWEEP, Market, Tick
 from rxbridge.simulator.products import Product
 from rxbridge.simulator.protocol import Subscription
 from rxbridge.simulator.session import Feed, Session
 
-CHANNELS = {"ticker": "ticker", "matches": "matches", "heartbeat": "heartbeat"}
+CHANNELS = {
+    "auctionfeed": "auctionfeed",
+    "heartbeat": "heartbeat",
+    "level2_batch": BOOK_CHANNEL,
+    "matches": "matches",
+    "status": "status",
+    "ticker": "ticker",
+    "ticker_1000": "ticker_batch",
+    "ticker_batch": "ticker_batch",
+}
+"""Nothing is ever auctioned here: `auctionfeed` stays silent."""
+
+QUIET = 0.01
+"""How likely a quiet product is to be traded next, where a lively one has 1."""
 
 SHORTEST_SLEEP_SECONDS = 0.001
 """Orders that are due sooner than this are not waited for: timers are not that fine."""
@@ -61,11 +87,15 @@ class LiveFeed(Feed):
         trades_kept: int,
         history: int,
         history_seconds: float,
+        book_depth: int = DEPTH,
+        book_changes_per_second: float = BOOK_CHANGES_PER_SECOND,
+        ticker_batch_seconds: float = TICKER_BATCH_SECONDS,
+        status_seconds: float = STATUS_SECONDS,
     ) -> None:
         """Open the markets; nothing is traded before `run`.
 
         Args:
-            products: What is traded, each as likely as the other.
+            products: What is traded, each lively one as likely as the other, and what else is listed.
             seed: Makes the markets, and the order in which they are traded.
             rate: Trades a second over all products, on average; 0 for none.
             max_trades: How many trades to make, not counting the history and the one that opens each market; None for
@@ -75,6 +105,10 @@ class LiveFeed(Feed):
             trades_kept: How many trades a product REST can look back on.
             history: How many trades of each product were made before.
             history_seconds: How far apart they are.
+            book_depth: How many levels a side of a book has, about.
+            book_changes_per_second: How many orders come and go in a book besides the trades.
+            ticker_batch_seconds: The time between the tickers of a product on `ticker_batch`.
+            status_seconds: The time between the frames of `status`.
         """
         self.channels = CHANNELS
         self.markets = {
@@ -85,9 +119,13 @@ class LiveFeed(Feed):
                 trades_kept=trades_kept,
                 history=history,
                 history_seconds=history_seconds,
+                depth=book_depth,
+                book_changes_per_second=book_changes_per_second,
             )
             for product in products
+            if product.kind != "delisted"
         }
+        self.delisted = {product.product_id: product for product in products if product.kind == "delisted"}
         self.products = frozenset(self.markets)
         self._random = Random(f"{seed} arrivals")  # noqa: S311  (a market, not a secret)
         self._rate = rate
@@ -96,15 +134,21 @@ class LiveFeed(Feed):
         self._clock = clock
         self._trading = asyncio.Event()
         self._trading.set()
-        self._subscribers: dict[Subscription, set[Session]] = {
-            (channel, product): set() for channel in CHANNELS for product in self.markets
-        }
+        self._audience = Audience()
+        self._books = BookBatches(self.markets, self._audience, clock.now_ns)
+        self._tickers = TickerBatches(self.markets, self._audience)
+        self._status = Status(products, self._audience)
+        self._ticker_batch_seconds = ticker_batch_seconds
+        self._status_seconds = status_seconds
 
     async def run(self) -> None:
-        """Trade and beat until cancelled."""
+        """Trade, beat and send what is sent at intervals, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._beat())
-            if self._rate > 0:
+            tasks.create_task(every(self._heartbeat_seconds, self._beat))
+            tasks.create_task(every(BOOK_BATCH_SECONDS, self._books.send))
+            tasks.create_task(every(self._ticker_batch_seconds, self._tickers.send))
+            tasks.create_task(every(self._status_seconds, self._status.send))
+            if self._rate > 0 and any(market.has_traded for market in self.markets.values()):
                 tasks.create_task(self._trade())
 
     def pause(self) -> None:
@@ -116,29 +160,39 @@ class LiveFeed(Feed):
         self._trading.set()
 
     def greeting(self, subscriptions: Sequence[Subscription]) -> list[tuple[str, bytes]]:
-        """The last trade, once more: a `ticker` or a `last_match` for each subscription."""
-        frames: list[tuple[str, bytes]] = []
-        for channel, product_id in subscriptions:
-            market = self.markets[product_id]
-            if channel == "ticker":
-                frames.append(("ticker", wire.ticker(market.product, market.latest)))
-            elif channel == "matches":
-                frames.append(("last_match", wire.match(market.product, market.latest.trade, "last_match")))
-        return frames
+        """What comes first on every subscribe: the last trade once more, a book, the status."""
+        return [frame for channel, product_id in subscriptions for frame in self._greeting(channel, product_id)]
+
+    def _greeting(self, channel: str, product_id: str) -> list[tuple[str, bytes]]:
+        if channel == "status":
+            return [("status", self._status.frame)]
+        market = self.markets[product_id]
+        match channel:
+            case "ticker" | "ticker_batch":
+                if channel == "ticker_batch":
+                    self._tickers.greet(product_id)
+                if not market.has_traded:
+                    return [("ticker", wire.untraded_ticker(market))]
+                return [("ticker", wire.ticker(market.product, market.latest))]
+            case "matches" if market.has_traded:
+                return [("last_match", wire.match(market.product, market.latest.trade, "last_match"))]
+            case "level2_50":
+                return [("snapshot", self._books.snapshot(product_id))]
+            case _:
+                return []
 
     def attach(self, session: Session, subscriptions: Sequence[Subscription]) -> None:
         """Send a session what happens from now on."""
-        for subscription in subscriptions:
-            self._subscribers[subscription].add(session)
+        self._audience.attach(session, subscriptions)
 
     def detach(self, session: Session, subscriptions: Sequence[Subscription]) -> None:
         """Send it no more of this."""
-        for subscription in subscriptions:
-            self._subscribers[subscription].discard(session)
+        self._audience.detach(session, subscriptions)
 
     async def _trade(self) -> None:
         loop = asyncio.get_running_loop()
-        markets = list(self.markets.values())
+        markets = [market for market in self.markets.values() if market.has_traded]
+        weights = list(accumulate(QUIET if market.product.kind == "quiet" else 1.0 for market in markets))
         due = loop.time()
         trades = 1
         orders = 0
@@ -153,7 +207,7 @@ class LiveFeed(Feed):
             if not self._trading.is_set():
                 await self._trading.wait()
                 due = loop.time()
-            trades = self._order(self._random.choice(markets))
+            trades = self._order(*self._random.choices(markets, cum_weights=weights))
 
     def _order(self, market: Market) -> int:
         at_most = LONGEST_SWEEP if self._trades_left is None else min(LONGEST_SWEEP, self._trades_left)
@@ -165,22 +219,12 @@ class LiveFeed(Feed):
         return len(ticks)
 
     def _publish(self, product: Product, tick: Tick) -> None:
-        self._push("match", ("matches", product.product_id), partial(wire.match, product, tick.trade))
-        self._push("ticker", ("ticker", product.product_id), partial(wire.ticker, product, tick))
+        push, product_id = self._audience.push, product.product_id
+        push("match", "matches", product_id, partial(wire.match, product, tick.trade))
+        push("ticker", "ticker", product_id, partial(wire.ticker, product, tick))
 
-    async def _beat(self) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            due = max(due + self._heartbeat_seconds, loop.time())
-            await asyncio.sleep(due - loop.time())
-            now_ns = self._clock.now_ns()
-            for product_id, market in self.markets.items():
-                self._push("heartbeat", ("heartbeat", product_id), partial(wire.heartbeat, market, now_ns))
-
-    def _push(self, kind: str, subscription: Subscription, encode: Callable[[], bytes]) -> None:
-        """Encode once and send to all; for nobody, do not encode."""
-        if subscribers := self._subscribers[subscription]:
-            frame = encode()
-            for session in subscribers:
-                session.push(kind, frame)
+    def _beat(self) -> None:
+        now_ns = self._clock.now_ns()
+        for product_id in self._audience.products("heartbeat"):
+            encode = partial(wire.heartbeat, self.markets[product_id], now_ns)
+            self._audience.push("heartbeat", "heartbeat", product_id, encode)

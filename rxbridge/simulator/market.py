@@ -6,6 +6,7 @@ Nothing here knows of sockets or clocks. The same product, seed and times give t
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from random import Random
 from uuid import UUID
 
@@ -227,6 +228,10 @@ class Market:
         if before is not None:
             first = max(first, before + 1)
         return [self._kept[trade_id] for trade_id in range(last, first - 1, -1)]
+
+    def newest_first(self) -> Iterator[Trade]:
+        """The kept trades, the newest first."""
+        return reversed(self._kept.values())
 
     def _quotes(self) -> tuple[int, int]:
         """The best bid and ask: one step apart half of the time, else some millionths of the price."""

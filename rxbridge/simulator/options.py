@@ -9,11 +9,13 @@ from typing import TypedDict, Unpack
 from rxbridge.errors import ConfigError
 from rxbridge.faults import Fault
 from rxbridge.simulator.playback import TimedFrame
+from rxbridge.simulator.services import FeedName
 
 
 class SimulatorOptions(TypedDict, total=False):
     """The keyword arguments of `Simulator`, which describes them."""
 
+    feed: FeedName
     products: Sequence[str]
     rate: float
     seed: int
@@ -31,6 +33,10 @@ class SimulatorOptions(TypedDict, total=False):
     rest_requests_per_second: float
     rest_burst: int
     faults: Iterable[Fault]
+    book_depth: int
+    book_changes_per_second: float
+    ticker_batch_seconds: float
+    status_seconds: float
 
 
 class _Numbers(TypedDict):
@@ -41,6 +47,10 @@ class _Numbers(TypedDict):
     history_seconds: float
     rest_requests_per_second: float
     rest_burst: int
+    book_depth: int
+    book_changes_per_second: float
+    ticker_batch_seconds: float
+    status_seconds: float
 
 
 def check(**given: Unpack[_Numbers]) -> None:
@@ -58,6 +68,10 @@ def check(**given: Unpack[_Numbers]) -> None:
         ("history_seconds", 0 < given["history_seconds"] < inf, "time between trades"),
         ("rest_requests_per_second", 0 <= given["rest_requests_per_second"] < inf, "number of requests a second"),
         ("rest_burst", given["rest_burst"] >= 1, "number of requests at once: 1 is the least"),
+        ("book_depth", given["book_depth"] >= 1, "number of levels: 1 is the least"),
+        ("book_changes_per_second", 0 <= given["book_changes_per_second"] < inf, "number of changes a second"),
+        ("ticker_batch_seconds", 0 < given["ticker_batch_seconds"] < inf, "time between tickers"),
+        ("status_seconds", 0 < given["status_seconds"] < inf, "time between frames of the status"),
     ):
         if not sensible:
             raise ConfigError(name, f"{given[name]} is no {what}")

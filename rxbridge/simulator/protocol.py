@@ -20,6 +20,9 @@ Subscription: TypeAlias = tuple[str, str]
 
 AUTHENTICATED_CHANNELS = frozenset({"level2", "level3", "full"})
 
+CHANNELS_WITHOUT_PRODUCTS = frozenset({"status"})
+"""They are acknowledged with one product that has an empty name, as the documentation shows it of `rfq_matches`."""
+
 AUTHENTICATION_REQUIRED = (
     "level2, level3, and full channels now require authentication. "
     "https://docs.cloud.coinbase.com/exchange/docs/websocket-auth"
@@ -99,6 +102,9 @@ def _subscribe(message: _ClientMessage, channels: Mapping[str, str], products: C
         name, own = _name_and_products(channel)
         if name not in channels:
             return _refused(AUTHENTICATION_REQUIRED if name in AUTHENTICATED_CHANNELS else _invalid(name, "channel"))
+        if name in CHANNELS_WITHOUT_PRODUCTS:
+            wanted[channels[name]] = ("",)
+            continue
         # A channel's own products come on top of the message's. Coinbase takes an empty list, and no list anywhere,
         # for one product with an empty name.
         asked = [*(message.product_ids or ()), *(own or ())]
@@ -118,7 +124,7 @@ def _unsubscribe(message: _ClientMessage, channels: Mapping[str, str]) -> Reques
     for channel in message.channels or ():
         name, own = _name_and_products(channel)
         acknowledged = channels.get(name, name)
-        asked = (*(message.product_ids or ()), *(own or ()))
+        asked = () if name in CHANNELS_WITHOUT_PRODUCTS else (*(message.product_ids or ()), *(own or ()))
         earlier = unwanted.get(acknowledged, ())
         unwanted[acknowledged] = (*earlier, *asked) if asked and earlier is not None else None
     return Request("unsubscribe", unwanted) if unwanted else Refusal("Failed to unsubscribe", NO_CHANNELS)

@@ -66,7 +66,9 @@ class SimulatorServer:
         self._sessions: set[Session] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._faults = faults
-        self._rest = Rest(faults, rest_limit, products=service.products, markets=service.markets)
+        self._rest = Rest(
+            faults, rest_limit, products=service.products, markets=service.markets, delisted=service.delisted
+        )
         self._saboteur = Saboteur(faults, seed, self._sessions)
 
     async def run(self, stop: asyncio.Event, listening: Callable[[int], None]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 
 from rxbridge.faults import Fault, Faults
 from rxbridge.simulator.market import Market
+from rxbridge.simulator.products import Product
 from rxbridge.simulator.session import Session
 
 
@@ -31,6 +33,11 @@ class Service(ABC):
     @abstractmethod
     def markets(self) -> Mapping[str, Market]:
         """Those of them that have a market, which REST can be asked about."""
+
+    @property
+    def delisted(self) -> Mapping[str, Product]:
+        """Products that REST still lists and that nobody can subscribe to."""
+        return MappingProxyType({})
 
     @abstractmethod
     async def run(self) -> None:

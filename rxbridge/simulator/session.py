@@ -6,17 +6,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.protocol import State
 
 from rxbridge.simulator.market import Market
+from rxbridge.simulator.products import Product
 from rxbridge.simulator.protocol import Subscription, Subscriptions
 
 
 def _no_frames() -> dict[str, int]:
     return dict.fromkeys(
-        ("ticker", "match", "last_match", "heartbeat", "snapshot", "l2update", "subscriptions", "error"), 0
+        ("ticker", "match", "last_match", "heartbeat", "snapshot", "l2update", "status", "subscriptions", "error"), 0
     )
 
 
@@ -102,11 +104,13 @@ class Feed(ABC):
         channels: The channels on offer, by the name to ask for them; the value is the name to acknowledge them by.
         products: The products on offer.
         markets: Those of them that have a market, which REST can be asked about.
+        delisted: Products that REST still lists and that nobody can subscribe to.
     """
 
     channels: Mapping[str, str]
     products: AbstractSet[str]
     markets: Mapping[str, Market]
+    delisted: Mapping[str, Product] = MappingProxyType({})
 
     @abstractmethod
     async def run(self) -> None:

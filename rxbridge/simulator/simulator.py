@@ -15,20 +15,21 @@ from loguru import logger
 
 from rxbridge.errors import ConfigError
 from rxbridge.faults import Fault, Faults
-from rxbridge.simulator.exchange_service import ExchangeService
+from rxbridge.simulator.batches import STATUS_SECONDS, TICKER_BATCH_SECONDS
+from rxbridge.simulator.book import DEPTH
 from rxbridge.simulator.live import LiveFeed, TradeClock
-from rxbridge.simulator.market import TRADES_KEPT
+from rxbridge.simulator.market import BOOK_CHANGES_PER_SECOND, TRADES_KEPT
 from rxbridge.simulator.options import SimulatorOptions, check
 from rxbridge.simulator.playback import TimedFrame
 from rxbridge.simulator.products import products_named
-from rxbridge.simulator.recorded import recorded_service
 from rxbridge.simulator.rest_limit import BURST, REQUESTS_PER_SECOND, RateLimit
 from rxbridge.simulator.server import HOST, SimulatorServer
+from rxbridge.simulator.services import FeedName, live_service, recorded_service
 from rxbridge.simulator.session import SimulatorStatistics
 
 
 class Simulator:
-    """A server on loopback that speaks Coinbase's Exchange protocol, in a thread and event loop of its own.
+    """A server on loopback that speaks either of Coinbase's protocols, in a thread and event loop of its own.
 
     Use it as a context manager, or call `start` and `stop`. Every method may be called from any thread.
 
@@ -39,6 +40,7 @@ class Simulator:
     def __init__(
         self,
         *,
+        feed: FeedName = "exchange",
         products: Sequence[str] = ("BTC-USD", "ETH-USD"),
         rate: float = 20.0,
         seed: int = 1,
@@ -56,11 +58,17 @@ class Simulator:
         rest_requests_per_second: float = REQUESTS_PER_SECOND,
         rest_burst: int = BURST,
         faults: Iterable[Fault] = (),
+        book_depth: int = DEPTH,
+        book_changes_per_second: float = BOOK_CHANGES_PER_SECOND,
+        ticker_batch_seconds: float = TICKER_BATCH_SECONDS,
+        status_seconds: float = STATUS_SECONDS,
     ) -> None:
         """Prepare a simulator: of live markets, or, with `recording`, of what was received once.
 
         Args:
-            products: The products of the live markets.
+            feed: Whose protocol the live markets speak: `exchange` or `advanced`.
+            products: The products of the live markets: ids, numbers for so many made-up ones, and behind either, what
+                becomes of them: `BTC-USD`, `100`, `OLD-USD:delisted`, `5:quiet`, `NEW-USD:untraded`.
             rate: Trades a second over all of them, on average; 0 for none.
             seed: The same seed makes the same trades.
             port: The TCP port; 0 for any that is free.
@@ -82,6 +90,10 @@ class Simulator:
             rest_requests_per_second: How many REST requests are answered; those beyond get 429. 0 for no limit.
             rest_burst: How many of them at once.
             faults: What goes wrong, and when, in seconds since clients can connect. Those of the sink do not matter.
+            book_depth: How many levels each side of a book has, about.
+            book_changes_per_second: How many orders come and go in each book that somebody follows.
+            ticker_batch_seconds: The time between the tickers of a product on the channel `ticker_batch`.
+            status_seconds: The time between the frames of the channel `status`.
 
         Raises:
             ConfigError: An argument makes no sense, or there is nothing in the recording to serve.
@@ -94,22 +106,33 @@ class Simulator:
             history_seconds=history_seconds,
             rest_requests_per_second=rest_requests_per_second,
             rest_burst=rest_burst,
+            book_depth=book_depth,
+            book_changes_per_second=book_changes_per_second,
+            ticker_batch_seconds=ticker_batch_seconds,
+            status_seconds=status_seconds,
         )
         self._live: LiveFeed | None = None
         schedule = Faults(faults, side="feed", seed=seed)
         if recording is None:
+            clock = TradeClock(start_ns)
             self._live = LiveFeed(
                 products_named(products),
                 seed=seed,
                 rate=rate,
                 max_trades=max_trades,
                 heartbeat_seconds=heartbeat_seconds,
-                clock=TradeClock(start_ns),
+                clock=clock,
                 trades_kept=trades_kept,
                 history=history,
                 history_seconds=history_seconds,
+                book_depth=book_depth,
+                book_changes_per_second=book_changes_per_second,
+                ticker_batch_seconds=ticker_batch_seconds,
+                status_seconds=status_seconds,
             )
-            service = ExchangeService(self._live, seed=seed, faults=schedule)
+            service = live_service(
+                self._live, feed, seed=seed, heartbeat_seconds=heartbeat_seconds, now_ns=clock.now_ns, faults=schedule
+            )
         else:
             service = recorded_service(
                 recording, speed=speed, heartbeat_seconds=heartbeat_seconds, seed=seed, faults=schedule

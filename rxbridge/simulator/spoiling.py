@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rxbridge.faults import Fault, Faults
 from rxbridge.simulator import damage
 
-DATA = frozenset({"ticker", "match", "last_match", "heartbeat", "snapshot", "l2update"})
+DATA = frozenset({"ticker", "match", "last_match", "heartbeat", "snapshot", "l2update", "status"})
 """The wire types that carry data. The others answer the client; a fault hits them only if it names their type."""
 
 

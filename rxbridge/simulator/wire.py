@@ -8,13 +8,14 @@ best prices and volumes have eight, and REST gives eight to every number.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from rxbridge.simulator.book import Side
+from rxbridge.simulator.book import Book, Change, Side
 from rxbridge.simulator.market import Market, Tick, Trade
 from rxbridge.simulator.products import SIZE_DECIMALS, Product
 
@@ -22,6 +23,10 @@ MatchKind: TypeAlias = Literal["match", "last_match"]
 
 MAKER_SIDE: dict[Side, Side] = {"buy": "sell", "sell": "buy"}
 """What the maker did, by what the taker did."""
+
+
+NO_SIZE = ("0.00", "0.0", "0.00000000")
+"""How the feed writes that a level is gone: in one form or another."""
 
 
 class _Ticker(msgspec.Struct, tag="ticker", gc=False):
@@ -41,6 +46,33 @@ class _Ticker(msgspec.Struct, tag="ticker", gc=False):
     time: str
     trade_id: int
     last_size: str
+
+
+class _UntradedTicker(msgspec.Struct, tag="ticker", gc=False):
+    # Clients reported these: no sequence, side, time, trade id and last size.
+    product_id: str
+    best_bid: str
+    best_bid_size: str
+    best_ask: str
+    best_ask_size: str
+    price: str = "0"
+    open_24h: str = "0"
+    volume_24h: str = "0"
+    low_24h: str = "0"
+    high_24h: str = "0"
+    volume_30d: str = "0"
+
+
+class _Snapshot(msgspec.Struct, tag="snapshot", gc=False):
+    product_id: str
+    asks: list[tuple[str, str]]
+    bids: list[tuple[str, str]]
+
+
+class _L2Update(msgspec.Struct, tag="l2update", gc=False):
+    product_id: str
+    changes: list[tuple[Side, str, str]]
+    time: str
 
 
 class _Match(msgspec.Struct, gc=False):
@@ -101,6 +133,50 @@ def ticker(product: Product, tick: Tick) -> bytes:
     )
 
 
+def untraded_ticker(market: Market) -> bytes:
+    """The `ticker` frame of a product that was never traded; best bid and ask are those of now."""
+    decimals = market.product.price_decimals
+    bid, ask = market.book.best_bid, market.book.best_ask
+    return _encode(
+        _UntradedTicker(
+            product_id=market.product.product_id,
+            best_bid=padded(bid.price, decimals),
+            best_bid_size=padded(bid.size, SIZE_DECIMALS),
+            best_ask=padded(ask.price, decimals),
+            best_ask_size=padded(ask.size, SIZE_DECIMALS),
+        )
+    )
+
+
+def snapshot(product: Product, book: Book) -> bytes:
+    """The `snapshot` frame of a book; asks come first, as they do on the wire."""
+    return _encode(_Snapshot(product.product_id, _levels(product, book, "sell"), _levels(product, book, "buy")))
+
+
+def l2update(product: Product, changes: Sequence[Change], time_ns: int) -> bytes:
+    """The `l2update` frame of some changes; sizes are absolute, and 0 in one form or another where a level is gone."""
+    decimals = product.price_decimals
+    return _encode(
+        _L2Update(
+            product_id=product.product_id,
+            changes=[
+                (
+                    change.side,
+                    padded(change.price, decimals),
+                    padded(change.size, SIZE_DECIMALS) if change.size else NO_SIZE[change.price % len(NO_SIZE)],
+                )
+                for change in changes
+            ],
+            time=timestamp(time_ns),
+        )
+    )
+
+
+def _levels(product: Product, book: Book, side: Side) -> list[tuple[str, str]]:
+    decimals = product.price_decimals
+    return [(padded(price, decimals), padded(size, SIZE_DECIMALS)) for price, size in book.levels(side)]
+
+
 def match(product: Product, trade: Trade, kind: MatchKind = "match") -> bytes:
     """The `match` frame of a trade, or the `last_match` that repeats it; its side is the maker's."""
     return _encode(
@@ -120,10 +196,10 @@ def match(product: Product, trade: Trade, kind: MatchKind = "match") -> bytes:
 
 
 def heartbeat(market: Market, time_ns: int) -> bytes:
-    """The `heartbeat` frame of a market as it is now."""
+    """The `heartbeat` frame of a market as it is now; the last trade is 0 if there never was one."""
     return _encode(
         _Heartbeat(
-            last_trade_id=market.latest.trade.trade_id,
+            last_trade_id=market.latest.trade.trade_id if market.has_traded else 0,
             product_id=market.product.product_id,
             sequence=market.sequence,
             time=timestamp(time_ns),

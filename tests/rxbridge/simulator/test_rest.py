@@ -98,7 +98,7 @@ def test_the_time(simulate: Simulate) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["/", "/favicon.ico", "/products/NO-SUCH", "/products/NO-SUCH/trades", "/products/BTC-USD/candles"]
+    "target", ["/", "/favicon.ico", "/products/NO-SUCH", "/products/NO-SUCH/trades", "/products/BTC-USD/stats"]
 )
 def test_what_is_not_there(simulate: Simulate, target: str) -> None:
     answer = get(simulate(rate=0), target)
