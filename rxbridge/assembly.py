@@ -13,6 +13,7 @@ from loguru import logger
 from rxbridge import coinbase
 from rxbridge.backfill import UNREPLAYABLE, Backfill
 from rxbridge.coinbase.addresses import rest_url
+from rxbridge.coinbase.advanced_protocol import served_as
 from rxbridge.coinbase.rest import RestClient
 from rxbridge.config import PulseStreamSettings, Settings
 from rxbridge.confirmation import CONSUMER as CONFIRMATION
@@ -134,6 +135,7 @@ def feed(settings: Settings, journal: Journal, statistics: FeedStatistics) -> Fe
     frames = coinbase.frames(
         options.products,
         options.channels,
+        protocol=options.protocol,
         url=options.url,
         stall_seconds=options.stall_seconds,
         connect_timeout_seconds=options.connect_timeout_seconds,
@@ -232,12 +234,15 @@ def backfill(settings: Settings, journal: Journal, statistics: BackfillStatistic
     rest = _rest(settings)
     delivery = (DELIVERY,) if settings.delivery.confirm == "none" else (DELIVERY, CONFIRMATION)
     path = settings.journal.path
+    products = feed.products
+    if feed.protocol == "advanced":
+        products = tuple(dict.fromkeys(map(served_as, products)))
     return Backfill(
         journal,
         rest,
-        products=feed.products if "matches" in feed.channels else (),
+        products=products if "matches" in feed.channels else (),
         unreplayable_channels=[channel for channel in feed.channels if channel in UNREPLAYABLE],
-        quoted_products=feed.products,
+        quoted_products=products,
         since=options.since,
         max_trades=options.max_trades,
         max_age_seconds=options.max_age_seconds,

@@ -41,9 +41,10 @@ CHANNELS: Final = (
     Channel("ticker_batch", {"exchange": "ticker_batch", "advanced": "ticker_batch"}),
     Channel("matches", {"exchange": "matches", "advanced": "market_trades"}, ("trades", "market_trades")),
     Channel("candles", {"advanced": "candles"}),
+    Channel("level2", {"exchange": "level2_batch", "advanced": "level2"}, ("level2_batch",)),
     Channel("heartbeat", {"exchange": "heartbeat", "advanced": "heartbeats"}, ("heartbeats",)),
 )
-"""Those that need no key."""
+"""Those that need no key. The Exchange's own `level2` does, and its `level2_batch` brings the same each 50 ms."""
 
 _BY_NAME: Final = {name: channel for channel in CHANNELS for name in (channel.name, *channel.aliases)}
 

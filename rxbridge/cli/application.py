@@ -25,6 +25,7 @@ from rxbridge.cli.options import (
     UNAVAILABLE,
     Channels,
     Config,
+    FeedOption,
     FeedUrl,
     JournalPath,
     Products,
@@ -79,6 +80,7 @@ Faults = Annotated[
 def run(
     products: Products = None,
     channels: Channels = None,
+    feed: FeedOption = None,
     feed_url: FeedUrl = None,
     pulsestream_url: PulseStreamUrl = None,
     journal: JournalPath = None,
@@ -103,7 +105,7 @@ def run(
 
     run_bridge(
         config,
-        arguments(products, channels, feed_url, pulsestream_url, journal)
+        arguments(products, channels, feed_url, pulsestream_url, journal, feed=feed)
         | {
             "run.role": role,
             "run.dry_run": dry_run,
@@ -120,6 +122,7 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Ask no server.")] = False,
     products: Products = None,
     channels: Channels = None,
+    feed: FeedOption = None,
     feed_url: FeedUrl = None,
     pulsestream_url: PulseStreamUrl = None,
     journal: JournalPath = None,
@@ -128,7 +131,7 @@ def check(
     """Check configuration, journal, disk, both servers and the key, and say what to do about each."""
     from rxbridge.cli.check import check_everything
 
-    given = arguments(products, channels, feed_url, pulsestream_url, journal)
+    given = arguments(products, channels, feed_url, pulsestream_url, journal, feed=feed)
     raise typer.Exit(check_everything(config, given, offline=offline))
 
 
@@ -161,6 +164,7 @@ def schema() -> None:
 def show_config(
     products: Products = None,
     channels: Channels = None,
+    feed: FeedOption = None,
     feed_url: FeedUrl = None,
     pulsestream_url: PulseStreamUrl = None,
     journal: JournalPath = None,
@@ -169,12 +173,13 @@ def show_config(
     """Show each setting's value and where it came from, secrets hidden."""
     from rxbridge.cli.config import print_settings
 
-    print_settings(config, arguments(products, channels, feed_url, pulsestream_url, journal))
+    print_settings(config, arguments(products, channels, feed_url, pulsestream_url, journal, feed=feed))
 
 
 @app.command()
 def verify(
     channels: Channels = None,
+    feed: FeedOption = None,
     pulsestream_url: PulseStreamUrl = None,
     journal: JournalPath = None,
     config: Config = None,
@@ -186,7 +191,7 @@ def verify(
     """Compare what was received with what PulseStream holds."""
     from rxbridge.cli.verify import verify_journal
 
-    given = arguments(None, channels, None, pulsestream_url, journal)
+    given = arguments(None, channels, None, pulsestream_url, journal, feed=feed)
     if not verify_journal(config, given, as_json=json, repair=repair):
         raise typer.Exit(AUDIT_FAILED)
 

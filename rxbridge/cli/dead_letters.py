@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rxbridge.cli.options import NOT_ALL_DELIVERED, Channels, Config, JournalPath, PulseStreamUrl, arguments
+from rxbridge.cli.options import NOT_ALL_DELIVERED, Channels, Config, FeedOption, JournalPath, PulseStreamUrl, arguments
 
 letters_app = typer.Typer(help="List, show, retry, export or purge what was refused for good.", no_args_is_help=True)
 
@@ -70,6 +70,7 @@ def retry(
     since: SinceOption = None,
     limit: LimitOption = None,
     channels: Channels = None,
+    feed: FeedOption = None,
     pulsestream_url: PulseStreamUrl = None,
     journal: JournalPath = None,
     config: Config = None,
@@ -78,7 +79,7 @@ def retry(
     from rxbridge.cli.letters import retry_letters, selection
 
     chosen = selection(keys=keys or (), stage=stage, reason=reason, since=since, limit=limit)
-    given = arguments(channels=channels, pulsestream_url=pulsestream_url, journal=journal)
+    given = arguments(channels=channels, pulsestream_url=pulsestream_url, journal=journal, feed=feed)
     if not retry_letters(config, given, chosen):
         raise typer.Exit(NOT_ALL_DELIVERED)
 

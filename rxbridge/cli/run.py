@@ -80,7 +80,7 @@ class Signals:
 
 def _introduce(settings: Settings) -> None:
     logger.info("[START] rxbridge {}: {}", __version__, ", ".join(settings.feed.products))
-    logger.info("[FEED] {}", settings.feed.url)
+    logger.info("[FEED] {}: {}", settings.feed.protocol, settings.feed.url)
     logger.info("[JOURNAL] {}", "in memory" if settings.run.dry_run else settings.journal.path)
     logger.info("[SINK] {}", "standard output" if settings.run.dry_run else settings.pulsestream.url)
 

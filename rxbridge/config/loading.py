@@ -24,11 +24,16 @@ from rxbridge.config.sections import (
     PulseStreamSettings,
     RunSettings,
     Section,
-    nearest,
 )
 from rxbridge.errors import ConfigError
+from rxbridge.suggestions import nearest
 
-_OPTIONS = {"feed.url": "--feed-url", "pulsestream.url": "--pulsestream-url", "journal.path": "--journal"}
+_OPTIONS = {
+    "feed.protocol": "--feed",
+    "feed.url": "--feed-url",
+    "pulsestream.url": "--pulsestream-url",
+    "journal.path": "--journal",
+}
 """What arguments are called that are not called after their field."""
 
 

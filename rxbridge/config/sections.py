@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NoReturn, SupportsIndex
 
-from pydantic import AwareDatetime, ByteSize, Field, SecretStr, field_validator, model_validator
+from pydantic import AwareDatetime, ByteSize, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from rxbridge.channels import FEED_URLS, FeedName, canonical
 from rxbridge.errors import ConfigError
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -42,12 +42,18 @@ class FeedSettings(Section):
     model_config = SettingsConfigDict(env_prefix="RXBRIDGE_FEED_")
     table = "feed"
 
-    url: str = Field("wss://ws-feed.exchange.coinbase.com", description="WebSocket address of the feed")
+    protocol: FeedName = Field("exchange", description="which feed: exchange, or advanced for Advanced Trade")
+    url: str = Field(
+        "", validate_default=True, description="WebSocket address of the feed; by default Coinbase's, by protocol"
+    )
     products: Names = Field(
         ("BTC-USD", "ETH-USD"), description="products: ids, wildcards such as *-USD, or all; separated by commas"
     )
     products_check_seconds: Seconds = Field(3600, description="how long between two looks at Coinbase's list of them")
-    channels: Names = Field(("ticker", "matches"), description="channels: ticker, matches, heartbeat")
+    channels: Names = Field(
+        ("ticker", "matches"),
+        description="channels: ticker, ticker_batch, trades (or matches), level2, heartbeat; on advanced also candles",
+    )
     stall_seconds: Seconds = Field(15, description="a connection without any frame for so long is dead")
     connect_timeout_seconds: Seconds = Field(15, description="how long opening a connection may take")
     backoff_minimum_seconds: Seconds = Field(0.25, description="first wait before a reconnect; doubles each time")
@@ -65,18 +71,17 @@ class FeedSettings(Section):
 
     @field_validator("channels")
     @classmethod
-    def known_channels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Only what rxbridge can deliver."""
-        known = ("ticker", "matches", "heartbeat")
-        for name in value:
-            if name not in known:
-                raise ValueError(f"unknown channel {name!r}{nearest(name, known)}")
-        return value
+    def known_channels(cls, value: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        """Only what rxbridge can deliver of the feed, each once, and by the name that the program has for it."""
+        feed = others.data.get("protocol", "exchange")
+        return tuple(dict.fromkeys(canonical(name, feed) for name in value))
 
     @field_validator("url")
     @classmethod
-    def websocket_address(cls, value: str) -> str:
-        """`ws://` or `wss://`."""
+    def websocket_address(cls, value: str, others: ValidationInfo) -> str:
+        """`ws://` or `wss://`; if there is none, that of the feed."""
+        if not value:
+            return FEED_URLS[others.data.get("protocol", "exchange")]
         if not value.startswith(("ws://", "wss://")):
             raise ValueError("must start with ws:// or wss://")
         return value
@@ -261,9 +266,3 @@ SECTIONS: tuple[type[Section], ...] = (
     RunSettings,
     LogSettings,
 )
-
-
-def nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
-    """`; did you mean 'ticker'?`, or what there is if nothing is near."""
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"

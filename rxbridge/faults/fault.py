@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from itertools import count
 from types import MappingProxyType
 
 from rxbridge.errors import ConfigError
 from rxbridge.faults.kinds import KINDS, Kind, Side, Value, is_number, is_whole
+from rxbridge.suggestions import nearest
 
 TIMING = ("at", "seconds", "every", "times", "probability", "side")
 """What every kind can be told."""
@@ -152,12 +152,6 @@ class Fault:
         said = self.written()
         del said["kind"]
         return f"Fault({', '.join([repr(self.kind), *(f'{name}={value!r}' for name, value in said.items())])})"
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """`; did you mean 'close'?`, or all there is if nothing is near."""
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
 
 
 def _require(name: str, value: object, takes: str, *, valid: bool) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from rxbridge.errors import ConfigError
-from rxbridge.faults.fault import Fault, nearest
+from rxbridge.faults.fault import Fault
 from rxbridge.faults.kinds import Value
+from rxbridge.suggestions import nearest
 
 TABLE = "fault"
 

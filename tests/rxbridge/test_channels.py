@@ -16,6 +16,8 @@ from rxbridge.channels import CHANNELS, FeedName, canonical, wire_name
         ("heartbeats", "exchange", "heartbeat", "heartbeat"),
         ("heartbeat", "advanced", "heartbeat", "heartbeats"),
         ("candles", "advanced", "candles", "candles"),
+        ("level2", "exchange", "level2", "level2_batch"),
+        ("level2_batch", "advanced", "level2", "level2"),
     ],
 )
 def test_a_channel_has_one_name_however_it_is_written(written: str, feed: FeedName, name: str, on_wire: str) -> None:

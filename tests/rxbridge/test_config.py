@@ -30,6 +30,7 @@ def test_arguments_go_over_environment_over_file_over_defaults(tmp_path: Path) -
 
 def test_every_setting_can_be_set_from_the_environment() -> None:
     samples = {
+        "feed.protocol": "advanced",
         "feed.url": "ws://host",
         "feed.channels": "ticker",
         "backfill.url": "http://host",
@@ -47,6 +48,24 @@ def test_every_setting_can_be_set_from_the_environment() -> None:
             sample = samples.get(f"{section.table}.{field}", "true" if flag else "7")
             settings = load(Path("/dev/null"), {}, {environment_name(section, field): sample})
             assert settings.origins[f"{section.table}.{field}"].kind == "environment"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url"),
+    [
+        ({}, "wss://ws-feed.exchange.coinbase.com"),
+        ({"feed.protocol": "advanced"}, "wss://advanced-trade-ws.coinbase.com"),
+        ({"feed.protocol": "advanced", "feed.url": "ws://host"}, "ws://host"),
+    ],
+)
+def test_each_feed_has_an_address_of_its_own(arguments: dict[str, str], url: str) -> None:
+    assert load(Path("/dev/null"), arguments, {}).feed.url == url
+
+
+def test_a_channel_has_one_name_on_both_feeds() -> None:
+    arguments = {"feed.protocol": "advanced", "feed.channels": "trades, candles, market_trades, ticker, heartbeats"}
+
+    assert load(Path("/dev/null"), arguments, {}).feed.channels == ("matches", "candles", "ticker", "heartbeat")
 
 
 def test_the_mission_s_names_of_address_and_key_work() -> None:
@@ -100,6 +119,8 @@ def test_the_key_is_in_no_error_about_the_settings() -> None:
         ("[feed]\nproduct = 1\n", r"\[feed\] product: unknown setting; did you mean 'products'\?"),
         ("[feed]\nzzz = 1\n", r"known are backoff_maximum_seconds"),
         ('[feed]\nchannels = ["tickr"]\n', r"\[feed\] channels: unknown channel 'tickr'; did you mean 'ticker'\?"),
+        ('[feed]\nchannels = ["candles"]\n', r"\[feed\] channels: the feed 'exchange' has no channel 'candles'; known"),
+        ('[feed]\nprotocol = "advance"\n', r"\[feed\] protocol: Input should be 'exchange' or 'advanced'"),
         ("[batch]\ncount = 0\n", r"\[batch\] count: .*greater than or equal to 1"),
         ('[feed]\nurl = "http://host"\n', r"\[feed\] url: must start with ws:// or wss://"),
         ("feed = 1\n", r"write \[feed\]"),
