@@ -73,7 +73,13 @@ class TradeClock:
 
 
 class LiveFeed(Feed):
-    """Feeds every subscriber with what happens, from the moment of its subscribe."""
+    """Feeds every subscriber with what happens, from the moment of its subscribe.
+
+    Attributes:
+        clock: The time of the trades.
+        heartbeat_seconds: The time between the heartbeats of a product.
+        ticker_batch_seconds: The time between the tickers of a product on `ticker_batch`.
+    """
 
     def __init__(
         self,
@@ -130,23 +136,23 @@ class LiveFeed(Feed):
         self._random = Random(f"{seed} arrivals")  # noqa: S311  (a market, not a secret)
         self._rate = rate
         self._trades_left = max_trades
-        self._heartbeat_seconds = heartbeat_seconds
-        self._clock = clock
+        self.heartbeat_seconds = heartbeat_seconds
+        self.clock = clock
         self._trading = asyncio.Event()
         self._trading.set()
         self._audience = Audience()
         self._books = BookBatches(self.markets, self._audience, clock.now_ns)
         self._tickers = TickerBatches(self.markets, self._audience)
         self._status = Status(products, self._audience)
-        self._ticker_batch_seconds = ticker_batch_seconds
+        self.ticker_batch_seconds = ticker_batch_seconds
         self._status_seconds = status_seconds
 
     async def run(self) -> None:
         """Trade, beat and send what is sent at intervals, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(every(self._heartbeat_seconds, self._beat))
+            tasks.create_task(every(self.heartbeat_seconds, self._beat))
             tasks.create_task(every(BOOK_BATCH_SECONDS, self._books.send))
-            tasks.create_task(every(self._ticker_batch_seconds, self._tickers.send))
+            tasks.create_task(every(self.ticker_batch_seconds, self._tickers.send))
             tasks.create_task(every(self._status_seconds, self._status.send))
             if self._rate > 0 and any(market.has_traded for market in self.markets.values()):
                 tasks.create_task(self._trade())
@@ -199,7 +205,7 @@ class LiveFeed(Feed):
         while self._trades_left is None or self._trades_left > 0:
             # The longer an order swept, the longer the next one takes to come: so the rate is one of trades.
             gap = self._random.gammavariate(trades, 1 / self._rate)
-            self._clock.pass_by(gap)
+            self.clock.pass_by(gap)
             due = max(due + gap, loop.time() - LONGEST_LAG_SECONDS)
             orders += 1
             if (wait := due - loop.time()) >= SHORTEST_SLEEP_SECONDS or orders % ORDERS_AT_A_STRETCH == 0:
@@ -211,7 +217,7 @@ class LiveFeed(Feed):
 
     def _order(self, market: Market) -> int:
         at_most = LONGEST_SWEEP if self._trades_left is None else min(LONGEST_SWEEP, self._trades_left)
-        ticks = market.order(self._clock.now_ns(), at_most=at_most)
+        ticks = market.order(self.clock.now_ns(), at_most=at_most)
         if self._trades_left is not None:
             self._trades_left -= len(ticks)
         for tick in ticks:
@@ -224,7 +230,7 @@ class LiveFeed(Feed):
         push("ticker", "ticker", product_id, partial(wire.ticker, product, tick))
 
     def _beat(self) -> None:
-        now_ns = self._clock.now_ns()
+        now_ns = self.clock.now_ns()
         for product_id in self._audience.products("heartbeat"):
             encode = partial(wire.heartbeat, self.markets[product_id], now_ns)
             self._audience.push("heartbeat", "heartbeat", product_id, encode)

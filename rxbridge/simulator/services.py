@@ -19,9 +19,7 @@ from rxbridge.simulator.service import Service
 FeedName: TypeAlias = Literal["exchange", "advanced"]
 
 
-def live_service(
-    live: LiveFeed, feed: FeedName, *, seed: int, heartbeat_seconds: float, now_ns: Callable[[], int], faults: Faults
-) -> Service:
+def live_service(live: LiveFeed, feed: FeedName, *, seed: int, faults: Faults) -> Service:
     """What tells of live markets, in one of the protocols.
 
     Raises:
@@ -31,8 +29,7 @@ def live_service(
         case "exchange":
             return ExchangeService(live, seed=seed, faults=faults)
         case "advanced":
-            told = AdvancedLive(live, seed=seed, heartbeat_seconds=heartbeat_seconds, now_ns=now_ns)
-            return AdvancedService(told, seed=seed, faults=faults)
+            return AdvancedService(AdvancedLive(live, seed=seed), seed=seed, faults=faults)
         case _:
             raise ConfigError("feed", f"{feed!r} is none", f"there are {' and '.join(get_args(FeedName))}")
 

@@ -114,14 +114,13 @@ class Simulator:
         self._live: LiveFeed | None = None
         schedule = Faults(faults, side="feed", seed=seed)
         if recording is None:
-            clock = TradeClock(start_ns)
             self._live = LiveFeed(
                 products_named(products),
                 seed=seed,
                 rate=rate,
                 max_trades=max_trades,
                 heartbeat_seconds=heartbeat_seconds,
-                clock=clock,
+                clock=TradeClock(start_ns),
                 trades_kept=trades_kept,
                 history=history,
                 history_seconds=history_seconds,
@@ -130,9 +129,7 @@ class Simulator:
                 ticker_batch_seconds=ticker_batch_seconds,
                 status_seconds=status_seconds,
             )
-            service = live_service(
-                self._live, feed, seed=seed, heartbeat_seconds=heartbeat_seconds, now_ns=clock.now_ns, faults=schedule
-            )
+            service = live_service(self._live, feed, seed=seed, faults=schedule)
         else:
             service = recorded_service(
                 recording, speed=speed, heartbeat_seconds=heartbeat_seconds, seed=seed, faults=schedule

@@ -1,10 +1,10 @@
-"""Candles of five minutes, computed from the trades."""
+"""Candles of five minutes that grow with the trades."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rxbridge.simulator.advanced.items import Candle
+from rxbridge.simulator.candles import Candle
 from rxbridge.simulator.market import Trade
 
 SECONDS = 300
@@ -31,7 +31,8 @@ class Chart:
             start = trade.time_ns // NANOSECONDS * SECONDS
             candle = self._candles.get(start)
             if candle is None:
-                candle = Candle(start, trade.price, trade.price, trade.price, trade.price, 0)
+                price = trade.price
+                candle = Candle(start, low=price, high=price, open=price, close=price, volume=0)
                 self._candles[start] = candle
             candle.high = max(candle.high, trade.price)
             candle.low = min(candle.low, trade.price)

@@ -28,7 +28,7 @@ class Channel(ABC):
     """One channel of one product, while somebody subscribes to it.
 
     Attributes:
-        every_seconds: How often it is asked for what is new.
+        every_seconds: How often it is asked for what is new, unless the simulator is told.
         sent_as: The channel that its frames name.
     """
 
@@ -127,9 +127,8 @@ class Ticker(Channel):
 
 
 class TickerBatch(Ticker):
-    """Likewise, every 5 seconds and without the quotes."""
+    """Likewise, only now and then and without the quotes."""
 
-    every_seconds = 5.0
     sent_as = "ticker_batch"
     has_quotes = False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from rxbridge.simulator.book import Change, Side
+from rxbridge.simulator.candles import Candle
 from rxbridge.simulator.market import Market, Trade
 from rxbridge.simulator.products import SIZE_DECIMALS, Product
 from rxbridge.simulator.wire import MAKER_SIDE, timestamp, trimmed
@@ -49,26 +50,6 @@ class _Level(msgspec.Struct, gc=False):
     event_time: str
     price_level: str
     new_quantity: str
-
-
-class Candle(msgspec.Struct):
-    """Five minutes of trading. Prices are in price steps, the volume is in size units.
-
-    Attributes:
-        start: Unix time, in seconds, a multiple of 300.
-        open: Price of the first trade; the other prices likewise.
-        high: The highest.
-        low: The lowest.
-        close: That of the last.
-        volume: The sizes of all.
-    """
-
-    start: int
-    open: int
-    high: int
-    low: int
-    close: int
-    volume: int
 
 
 class _Candle(msgspec.Struct, gc=False):

@@ -22,21 +22,19 @@ MOST_UPTIME_SECONDS = 1_000_000
 class AdvancedLive(AdvancedFeed):
     """Feeds every subscriber with a snapshot, and then with what is new, a few times a second."""
 
-    def __init__(self, exchange: LiveFeed, *, seed: int, heartbeat_seconds: float, now_ns: Callable[[], int]) -> None:
+    def __init__(self, exchange: LiveFeed, *, seed: int) -> None:
         """Offer markets; nothing is traded before `run`.
 
         Args:
-            exchange: Has the markets, and makes their trades.
+            exchange: Has the markets and their time, and makes their trades.
             seed: Makes up for how long the server has been running.
-            heartbeat_seconds: The time between two heartbeats.
-            now_ns: The time of the markets, in nanoseconds since the Unix epoch.
         """
         self.channels = frozenset({*CHANNELS, HEARTBEATS[0]})
         self.products = exchange.products
         self.markets = exchange.markets
+        self.delisted = exchange.delisted
         self._exchange = exchange
-        self._heartbeat_seconds = heartbeat_seconds
-        self._now_ns = now_ns
+        self._now_ns = exchange.clock.now_ns
         self._open: dict[Subscription, Channel] = {}
         self._clients: dict[Subscription, dict[Client, None]] = {}
         dice = Random(f"{seed} uptime")  # noqa: S311  (a number, not a secret)
@@ -49,7 +47,8 @@ class AdvancedLive(AdvancedFeed):
             tasks.create_task(self._exchange.run())
             tasks.create_task(self._beat())
             for name, channel in CHANNELS.items():
-                tasks.create_task(self._tell_all(name, channel.every_seconds))
+                seconds = self._exchange.ticker_batch_seconds if name == "ticker_batch" else channel.every_seconds
+                tasks.create_task(self._tell_all(name, seconds))
 
     def subscribe(self, client: Client, subscriptions: Sequence[Subscription], acknowledge: Callable[[], None]) -> None:
         """Send a snapshot of each product, acknowledge, and send what is new from then on."""
@@ -97,7 +96,7 @@ class AdvancedLive(AdvancedFeed):
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            due = max(due + self._heartbeat_seconds, loop.time())
+            due = max(due + self._exchange.heartbeat_seconds, loop.time())
             await asyncio.sleep(due - loop.time())
             self._beats += 1
             uptime_ns = time.monotonic_ns() - self._started_ns

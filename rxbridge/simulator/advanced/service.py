@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from random import Random
+from types import MappingProxyType
 
 import msgspec
 
@@ -16,6 +17,7 @@ from rxbridge.simulator.advanced import wire
 from rxbridge.simulator.advanced.client import Client
 from rxbridge.simulator.advanced.protocol import Refusal, acknowledged, parse
 from rxbridge.simulator.market import Market
+from rxbridge.simulator.products import Product
 from rxbridge.simulator.protocol import Request, Subscription
 from rxbridge.simulator.service import Service
 from rxbridge.simulator.session import Session
@@ -28,11 +30,13 @@ class AdvancedFeed(ABC):
         channels: The channels on offer.
         products: The products on offer.
         markets: Those of them that have a market, which REST can be asked about.
+        delisted: Products that REST still lists and that nobody can subscribe to.
     """
 
     channels: AbstractSet[str]
     products: AbstractSet[str]
     markets: Mapping[str, Market]
+    delisted: Mapping[str, Product] = MappingProxyType({})
 
     @abstractmethod
     async def run(self) -> None:
@@ -75,6 +79,11 @@ class AdvancedService(Service):
     def markets(self) -> Mapping[str, Market]:
         """Those of them that have a market, which REST can be asked about."""
         return self._feed.markets
+
+    @property
+    def delisted(self) -> Mapping[str, Product]:
+        """Products that REST still lists; a subscribe that names one is refused, all of it."""
+        return self._feed.delisted
 
     async def run(self) -> None:
         """Feed the subscribers until cancelled; an exception is the end of the server."""

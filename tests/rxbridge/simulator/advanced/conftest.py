@@ -65,7 +65,7 @@ def trades_of(frames: list[Frame], product: str) -> list[int]:
     return [
         int(trade["trade_id"])
         for frame in frames
-        if frame["channel"] == "market_trades"
+        if frame.get("channel") == "market_trades"
         for event in frame["events"]
         for trade in reversed(event["trades"])
         if trade["product_id"] == product
