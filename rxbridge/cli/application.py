@@ -212,7 +212,9 @@ def demo(
 @app.command()
 def simulate(
     port: Port = 8765,
-    products: Annotated[str, typer.Option(help="Products, separated by commas.")] = "BTC-USD,ETH-USD",
+    products: Annotated[
+        str, typer.Option(help="Products, separated by commas: ids, or numbers of made-up ones; ID:delisted is one.")
+    ] = "BTC-USD,ETH-USD",
     rate: Annotated[float, typer.Option(min=0, help="Trades a second, over all products.")] = 20,
     seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
     history: Annotated[int, typer.Option(min=0, help="Trades that each market made before, a second apart.")] = 0,
@@ -221,11 +223,16 @@ def simulate(
         typer.Option(exists=True, dir_okay=False, help="Serve this recording instead (.jsonl, .jsonl.zst)."),
     ] = None,
     speed: Annotated[Speed, typer.Option(help="How fast to serve a recording.")] = Speed.REAL,
+    depth: Annotated[int, typer.Option(min=1, help="Levels on each side of a book.")] = 50,
     faults: Faults = None,
+    describe: Annotated[bool, typer.Option("--describe", help="Print what it does instead.")] = False,
 ) -> None:
     """Serve Coinbase's Exchange protocol on loopback: a simulated market, or a recording."""
-    from rxbridge.cli.servers import serve_simulator
+    from rxbridge.cli.servers import describe_simulator, serve_simulator
 
+    if describe:
+        describe_simulator(products)
+        return
     serve_simulator(
         port=port,
         products=products,
@@ -234,6 +241,7 @@ def simulate(
         history=history,
         recording=recording,
         speed=float(speed.replace("max", "inf")),
+        depth=depth,
         faults=faults,
     )
 

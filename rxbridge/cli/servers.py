@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from rxbridge.cli.printing import print_table
 from rxbridge.errors import MissingExtra
 from rxbridge.faults import read_faults, report_line
 from rxbridge.telemetry.logging import configure
@@ -21,6 +22,7 @@ def serve_simulator(
     history: int,
     recording: Path | None,
     speed: float,
+    depth: int,
     faults: Path | None,
 ) -> None:
     """Serve a simulated market, or a recording; say at the end which faults happened."""
@@ -30,21 +32,36 @@ def serve_simulator(
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "demo") from None
     configure()
-    names = tuple(name.strip() for name in products.split(",") if name.strip())
     statistics = serve(
         port=port,
-        products=names,
+        products=_names(products),
         rate=rate,
         seed=seed,
         history=history,
         trades_kept=TRADES_KEPT + history,
         recording=None if recording is None else partial(read, recording),
         speed=speed,
+        book_depth=depth,
         faults=() if faults is None else read_faults(faults),
         ready=lambda url: typer.echo(f"simulator: {url}", err=True),
     )
     if faults is not None:
         typer.echo(report_line(statistics.faults), err=True)
+
+
+def describe_simulator(products: str) -> None:
+    """Print what a simulator of these products does: a few tables, each under its title."""
+    try:
+        from rxbridge.simulator import describe
+    except ModuleNotFoundError as error:
+        raise MissingExtra(str(error.name), "demo") from None
+    for number, section in enumerate(describe(_names(products))):
+        typer.echo(f"\n{section.title}" if number else section.title)
+        print_table(section.headers, section.rows)
+
+
+def _names(products: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in products.split(",") if name.strip())
 
 
 def serve_pulsestream(

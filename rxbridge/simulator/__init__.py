@@ -3,6 +3,7 @@
 from rxbridge.errors import MissingExtra
 
 try:
+    from rxbridge.simulator.description import describe
     from rxbridge.simulator.market import TRADES_KEPT
     from rxbridge.simulator.options import SimulatorOptions
     from rxbridge.simulator.session import SimulatorStatistics
@@ -12,4 +13,4 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtra("websockets", "demo") from error
 
-__all__ = ["TRADES_KEPT", "Simulator", "SimulatorOptions", "SimulatorStatistics", "serve"]
+__all__ = ["TRADES_KEPT", "Simulator", "SimulatorOptions", "SimulatorStatistics", "describe", "serve"]
