@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from rxbridge.simulator import wire
+from rxbridge.simulator.advanced.wire import timestamp
 
 _encode = msgspec.json.Encoder().encode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -35,6 +36,15 @@ _GARBAGE = (
 
 BINARY_BYTES = 200
 BOOK_LEVEL = ["65000.00", "0.00000001"]
+ADVANCED_BOOK_LEVEL = {
+    "side": "bid",
+    "event_time": "2026-01-01T00:00:00.000001Z",
+    "price_level": "65000",
+    "new_quantity": "0.00000001",
+}
+
+TIMES = ("time", "timestamp", "event_time")
+"""The names of what tells a time in UTC, on either feed."""
 
 
 def truncated(frame: bytes, dice: Random) -> bytes | None:
@@ -43,31 +53,37 @@ def truncated(frame: bytes, dice: Random) -> bytes | None:
 
 
 def without_field(frame: bytes, field: str | None, dice: Random) -> bytes | None:
-    """The frame without a field, or without any one of them; None if it has no such field."""
+    """The frame without a field, or without any one of them; None if it has no such field.
+
+    The fields of what is in a frame, such as trades, are fields as well.
+    """
     fields = _decode_object(frame)
-    name = _field(fields, field, dice)
-    if name is None:
+    place = _place(fields, field, dice)
+    if place is None:
         return None
-    del fields[name]
+    holder, name = place
+    del holder[name]
     return _encode(fields)
 
 
 def with_null(frame: bytes, field: str | None, dice: Random) -> bytes | None:
     """The frame with null in a field, or in any one of them; None if it has no such field."""
     fields = _decode_object(frame)
-    name = _field(fields, field, dice)
-    return None if name is None else _encode(fields | {name: None})
+    place = _place(fields, field, dice)
+    if place is None:
+        return None
+    holder, name = place
+    holder[name] = None
+    return _encode(fields)
 
 
 def at_another_time(frame: bytes, offset_seconds: float) -> bytes | None:
-    """The frame with its time moved, in the same form; None if it has none."""
+    """The frame with all its times moved, in the same form; None if it has none."""
     fields = _decode_object(frame)
-    time = fields.get("time")
-    if not isinstance(time, str):
-        return None
-    moved = datetime.fromisoformat(time) + timedelta(seconds=offset_seconds)
-    whole = int(moved.replace(microsecond=0).timestamp())
-    return _encode(fields | {"time": wire.timestamp(whole * 1_000_000_000 + moved.microsecond * 1000)})
+    times = [(holder, name) for holder in _objects(fields) for name in TIMES if isinstance(holder.get(name), str)]
+    for holder, name in times:
+        holder[name] = _moved(holder[name], round(offset_seconds * 1_000_000_000))
+    return _encode(fields) if times else None
 
 
 def knowing_no_trade(heartbeat: bytes) -> bytes:
@@ -85,20 +101,26 @@ def binary(dice: Random) -> bytes:
     return dice.randbytes(BINARY_BYTES)
 
 
-def huge(size: int, product_id: str) -> bytes:
+def huge(size: int, about: Head) -> bytes:
     """An order book of `size` bytes, or a little more than that where it is very small."""
-    head = b'{"type":"snapshot","product_id":' + _encode(product_id) + b',"asks":[],"bids":['
-    level = _encode(BOOK_LEVEL)
-    levels = max(1, (size - len(head) - 2) // (len(level) + 1))
-    body = head + b",".join([level] * levels) + b"]}"
+    product_id = _encode(about.product_id)
+    if about.is_advanced:
+        head = b'{"channel":"l2_data","events":[{"type":"snapshot","product_id":' + product_id + b',"updates":['
+        level, end = _encode(ADVANCED_BOOK_LEVEL), b"]}]}"
+    else:
+        head = b'{"type":"snapshot","product_id":' + product_id + b',"asks":[],"bids":['
+        level, end = _encode(BOOK_LEVEL), b"]}"
+    levels = max(1, (size - len(head) - len(end)) // (len(level) + 1))
+    body = head + b",".join([level] * levels) + end
     return body + b" " * (size - len(body))
 
 
-def unknown(product_id: str, dice: Random) -> bytes:
-    """A message of a type that there is not."""
-    return _encode(
-        {"type": f"new_in_{dice.randint(2027, 2099)}", "product_id": product_id, "sequence": 1, "more": [{}]}
-    )
+def unknown(about: Head, dice: Random) -> bytes:
+    """A message of a type, or of a channel, that there is not."""
+    name, product_id = f"new_in_{dice.randint(2027, 2099)}", about.product_id
+    if about.is_advanced:
+        return _encode({"channel": name, "events": [{"type": "update", "product_id": product_id, "more": [{}]}]})
+    return _encode({"type": name, "product_id": product_id, "sequence": 1, "more": [{}]})
 
 
 def level3_schema() -> bytes:
@@ -120,22 +142,67 @@ def level3(product_id: str, dice: Random) -> bytes:
     return _encode(["open", product_id, sequence, order_id, "buy", "100.00", "0.5", "2026-01-01T00:00:00.000001Z"])
 
 
-def product_of(frame: bytes) -> str:
-    """The product that a frame is about, or nothing."""
+class Head(NamedTuple):
+    """What a frame is about: a product, or nothing; and whose frame it is."""
+
+    product_id: str
+    is_advanced: bool
+
+
+def head_of(frame: bytes) -> Head:
+    """What a frame is about."""
     try:
-        return _decode_head(frame).product_id
+        head = _decode_head(frame)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
+        return Head("", is_advanced=False)
+    named = (item.product_id for event in head.events for item in event.items)
+    return Head(head.product_id or next(filter(None, named), ""), bool(head.channel))
+
+
+class _Item(msgspec.Struct):
+    product_id: str = ""
+
+
+class _Event(msgspec.Struct):
+    product_id: str = ""
+    trades: list[_Item] = []
+    tickers: list[_Item] = []
+    candles: list[_Item] = []
+
+    @property
+    def items(self) -> tuple[_Event | _Item, ...]:
+        return (self, *self.trades, *self.tickers, *self.candles)
 
 
 class _Head(msgspec.Struct):
     product_id: str = ""
+    channel: str = ""
+    events: list[_Event] = []
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
 
 
-def _field(fields: dict[str, Any], asked: str | None, dice: Random) -> str | None:
-    if asked is None:
-        return dice.choice(list(fields)) if fields else None
-    return asked if asked in fields else None
+def _objects(value: object) -> Iterator[dict[str, Any]]:
+    """All objects in a value, itself included."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        yield fields
+        for held in fields.values():
+            yield from _objects(held)
+    elif isinstance(value, list):
+        for held in cast("list[object]", value):
+            yield from _objects(held)
+
+
+def _place(frame: dict[str, Any], asked: str | None, dice: Random) -> tuple[dict[str, Any], str] | None:
+    """An object in a frame, and the name of a field that it has: the one asked for, or any."""
+    places = [(holder, name) for holder in _objects(frame) for name in holder if asked in (None, name)]
+    return dice.choice(places) if places else None
+
+
+def _moved(time: str, offset_ns: int) -> str:
+    """A time in UTC, which may tell nanoseconds, moved; without the zeros that end its fraction."""
+    whole, _, fraction = time.removesuffix("Z").partition(".")
+    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
+    return timestamp(seconds * 1_000_000_000 + int(f"{fraction:0<9}") + offset_ns)

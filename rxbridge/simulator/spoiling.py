@@ -8,8 +8,12 @@ from typing import NamedTuple
 from rxbridge.faults import Fault, Faults
 from rxbridge.simulator import damage
 
-DATA = frozenset({"ticker", "match", "last_match", "heartbeat", "snapshot", "l2update", "status"})
-"""The wire types that carry data. The others answer the client; a fault hits them only if it names their type."""
+DATA = frozenset(
+    {"ticker", "match", "last_match", "heartbeat", "snapshot", "l2update", "status"}
+    | {"market_trades", "ticker_batch", "candles", "l2_data", "heartbeats"}
+)
+"""The wire types, of Advanced Trade the channels, that carry data. The others answer the client; a fault hits them only
+if it names their type."""
 
 
 class Outgoing(NamedTuple):
@@ -100,13 +104,19 @@ class Spoiler:
 
     def _inventions(self, kind: str, frame: bytes) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
+        if self._kinds.isdisjoint(INVENTIONS):
+            return outgoing
+        about = damage.head_of(frame)
         for name in INVENTIONS:
+            if name == "level3" and about.is_advanced:
+                # There is no such channel there.
+                continue
             if (fault := self._strikes(name, kind, frame)) is None:
                 continue
             if name == "level3" and not self._knows_level3:
                 self._knows_level3 = True
                 outgoing.append(Outgoing(name, damage.level3_schema()))
-            data = _invented_by(fault, damage.product_of(frame), self._dice)
+            data = _invented_by(fault, about, self._dice)
             outgoing.append(Outgoing(name, data, text=name != "binary"))
         return outgoing
 
@@ -126,7 +136,7 @@ def _damaged_by(fault: Fault, data: bytes, dice: Random) -> bytes | None:
             return damage.truncated(data, dice)
 
 
-def _invented_by(fault: Fault, product_id: str, dice: Random) -> bytes:
+def _invented_by(fault: Fault, about: damage.Head, dice: Random) -> bytes:
     match fault.kind:
         case "garbage":
             text = _named(fault, "text")
@@ -134,11 +144,11 @@ def _invented_by(fault: Fault, product_id: str, dice: Random) -> bytes:
         case "binary":
             return damage.binary(dice)
         case "huge":
-            return damage.huge(fault.whole("bytes"), product_id)
+            return damage.huge(fault.whole("bytes"), about)
         case "unknown":
-            return damage.unknown(product_id, dice)
+            return damage.unknown(about, dice)
         case _:
-            return damage.level3(product_id, dice)
+            return damage.level3(about.product_id, dice)
 
 
 def _concerns(fault: Fault, kind: str, frame: bytes) -> bool:
@@ -148,7 +158,7 @@ def _concerns(fault: Fault, kind: str, frame: bytes) -> bool:
     if (kind not in DATA) if asked is None else (kind != asked):
         return False
     product = _named(fault, "product")
-    return product is None or product == damage.product_of(frame)
+    return product is None or product == damage.head_of(frame).product_id
 
 
 def _named(fault: Fault, parameter: str) -> str | None:

@@ -84,9 +84,13 @@ def test_what_has_no_time_keeps_it_so() -> None:
 
 @given(st.integers(1, 5000))
 def test_a_huge_frame_has_its_size(size: int) -> None:
-    data = damage.huge(size, "BTC-USD")
-    assert len(data) == max(size, len(damage.huge(1, "BTC-USD")))
-    assert msgspec.json.decode(data)["type"] == "snapshot"
+    for is_advanced in (False, True):
+        about = damage.Head("BTC-USD", is_advanced)
+        data = damage.huge(size, about)
+        assert len(data) == max(size, len(damage.huge(1, about)))
+        frame = msgspec.json.decode(data)
+        assert (frame["events"][0] if is_advanced else frame)["type"] == "snapshot"
+        assert damage.head_of(data) == about
 
 
 def test_there_is_nothing_to_cut_off_a_byte() -> None:
