@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from rxbridge.coinbase.rest import RestClient
 from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.simulator import Simulator
@@ -19,7 +20,6 @@ from tests.rxbridge.product_lists import ListServer, listed
 
 Start: TypeAlias = Callable[..., Any]
 USD = tuple(f"P{number:02d}-USD" for number in range(40))
-EUR = tuple(f"P{number:02d}-EUR" for number in range(10))
 
 
 def free_port() -> int:
@@ -61,16 +61,21 @@ def traded(folder: Path) -> dict[str, list[int]]:
     return found
 
 
-def test_a_wildcard_over_many_products_is_delivered_exactly(
+def test_four_hundred_products_and_one_that_is_delisted(
     run: Start, command: Start, pulsestream: EmbeddedPulseStream, pulsestream_key: str, tmp_path: Path
 ) -> None:
-    with Simulator(products=(*USD, *EUR), rate=400, max_trades=1500, heartbeat_seconds=60) as simulator:
-        bridge = run(simulator, "P03-EUR,*-USD", "--exit-when-idle", 2)
+    products = ("OLD-USD:delisted", "400")
+    with Simulator(products=products, rate=400, max_trades=1500, heartbeat_seconds=60) as simulator:
+        bridge = run(simulator, "ETH-EUR,*-USD", "--exit-when-idle", 2)
         assert bridge.wait() == 0, bridge.stderr
-        made = {product: simulator.trades(product) for product in ("P03-EUR", *USD)}
+        with closing(RestClient(simulator.rest_url)) as rest:
+            live = [product.id for product in rest.products().values() if not product.idle]
+        asked = {"ETH-EUR", *(product for product in live if product.endswith("-USD"))}
+        made = {product: simulator.trades(product) for product in asked}
 
+    assert len(live) == 400
     received = traded(tmp_path)
-    assert set(received) == set(made)
+    assert set(received) == asked
     for product, ids in received.items():
         assert set(ids) == set(range(min(ids), made[product][-1] + 1)), f"trades of {product} are missing"
     audit = command(
@@ -78,8 +83,9 @@ def test_a_wildcard_over_many_products_is_delivered_exactly(
         PULSESTREAM_API_KEY=pulsestream_key,
     )
     assert audit.wait() == 0, audit.stdout
-    (meaning,) = told(bridge, "'*-USD' means 41 products: P03-EUR, P00-USD, P01-USD")
-    assert meaning.endswith("and 21 more")
+    (meaning,) = told(bridge, f"'*-USD' means {len(asked)} products: ETH-EUR, ADA-USD, AVAX-USD")
+    assert meaning.endswith(f"and {len(asked) - 20} more")
+    assert told(bridge, "OLD-USD") == ["[PRODUCTS] Left out, as it is matched but not traded: OLD-USD (delisted)"]
 
 
 def test_what_is_delisted_is_named_once_and_not_asked_for(run: Start, tmp_path: Path) -> None:
