@@ -219,7 +219,7 @@ def resumed(rules: EventRules, journal: Journal, after: int) -> Books:
 
 def _of_connection(journal: Journal, until: int) -> Iterator[Frame]:
     """The frames, up to an offset, since the beginning of the connection by which the last of them came."""
-    first = journal.size().first_offset
+    first = max(journal.size().first_offset, 1)  # an empty journal says 0
     line = next(iter(_connections(_backwards(journal, first, until))), None)
     if line is None:
         return

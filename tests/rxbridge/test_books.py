@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from rxbridge.coinbase.decoding import decode
 from rxbridge.confirmation.reading import EventMaker
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import MemoryJournal
+from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.messages import OWN_CONNECTION, BookImage, BookSnapshot, BookUpdate, Frame
 
 SECOND = 10**9
@@ -170,6 +172,12 @@ def test_frames_that_were_lost_make_every_book_wait() -> None:
     books.apply(*decode(frame(update("buy", "9.5", "1").data)))
     books.see(Frame(heartbeat(2).data, OPENED + 2 * SECOND, OPENED, 4, 5))
     assert books.take() == []
+
+
+def test_an_empty_journal_has_no_books_and_is_no_damaged_one(tmp_path: Path) -> None:
+    with SqliteJournal(tmp_path / "journal") as journal:
+        assert images(heartbeat(1), books=resumed(RULES, journal, 0)) == []
+        assert list(tmp_path.glob("*.corrupt-*")) == []
 
 
 def test_what_rxbridge_wrote_itself_is_no_book() -> None:
