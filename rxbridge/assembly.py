@@ -14,6 +14,7 @@ from rxbridge import coinbase
 from rxbridge.backfill import UNREPLAYABLE, Backfill
 from rxbridge.coinbase.addresses import rest_url
 from rxbridge.coinbase.advanced_protocol import served_as
+from rxbridge.coinbase.catalogue import Catalogue, Resolution, resolve
 from rxbridge.coinbase.rest import RestClient
 from rxbridge.config import PulseStreamSettings, Settings
 from rxbridge.confirmation import CONSUMER as CONFIRMATION
@@ -108,7 +109,18 @@ def product_watch(settings: Settings, journal: Journal, stop: threading.Event) -
         stop=stop,
         changed=_tell_change,
         check_seconds=settings.feed.products_check_seconds,
+        keep_named=_keeps_named(settings),
     )
+
+
+def meaning(settings: Settings, catalogue: Catalogue) -> Resolution:
+    """What the settings' ids and wildcards mean by Coinbase's list."""
+    return resolve(settings.feed.products, catalogue, keep_named=_keeps_named(settings))
+
+
+def _keeps_named(settings: Settings) -> bool:
+    # Advanced Trade has products that the Exchange's list has not, such as those that are quoted in USDC.
+    return settings.feed.protocol == "advanced"
 
 
 def subscribed_to(settings: Settings, products: tuple[str, ...]) -> Settings:

@@ -25,6 +25,7 @@ from rxbridge.cli.options import (
     UNAVAILABLE,
     Channels,
     Config,
+    FeedChoice,
     FeedOption,
     FeedUrl,
     JournalPath,
@@ -141,13 +142,14 @@ def show_products(
         list[str] | None, typer.Argument(metavar="[PATTERN]...", help="Ids, wildcards such as '*-USD', or all.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print each as a JSON object, one a line.")] = False,
+    feed: FeedOption = None,
     feed_url: FeedUrl = None,
     config: Config = None,
 ) -> None:
     """List what ids and wildcards mean, those of the settings if none are given."""
     from rxbridge.cli.products import list_products
 
-    list_products(config, arguments(feed_url=feed_url), patterns or (), as_json=json)
+    list_products(config, arguments(feed=feed, feed_url=feed_url), patterns or (), as_json=json)
 
 
 @app.command()
@@ -217,6 +219,7 @@ def simulate(
     ] = "BTC-USD,ETH-USD",
     rate: Annotated[float, typer.Option(min=0, help="Trades a second, over all products.")] = 20,
     seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 1,
+    feed: Annotated[FeedChoice, typer.Option(help="Whose protocol is spoken.")] = FeedChoice.EXCHANGE,
     history: Annotated[int, typer.Option(min=0, help="Trades that each market made before, a second apart.")] = 0,
     recording: Annotated[
         Path | None,
@@ -227,7 +230,7 @@ def simulate(
     faults: Faults = None,
     describe: Annotated[bool, typer.Option("--describe", help="Print what it does instead.")] = False,
 ) -> None:
-    """Serve Coinbase's Exchange protocol on loopback: a simulated market, or a recording."""
+    """Serve Coinbase's protocols on loopback: a simulated market, or a recording."""
     from rxbridge.cli.servers import describe_simulator, serve_simulator
 
     if describe:
@@ -238,6 +241,7 @@ def simulate(
         products=products,
         rate=rate,
         seed=seed,
+        feed=feed.value,
         history=history,
         recording=recording,
         speed=float(speed.replace("max", "inf")),

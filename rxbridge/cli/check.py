@@ -14,9 +14,9 @@ import typer
 from loguru import logger
 
 from rxbridge import coinbase
-from rxbridge.assembly import product_list, pulsestream_client, subscribed_to
+from rxbridge.assembly import meaning, product_list, pulsestream_client, subscribed_to
 from rxbridge.cli.application import exit_code
-from rxbridge.coinbase.catalogue import is_wildcard, resolve
+from rxbridge.coinbase.catalogue import is_wildcard
 from rxbridge.coinbase.decoding import decode
 from rxbridge.config import Settings, load
 from rxbridge.errors import ConfigError, ConnectionLost, FeedError, FeedStalled, RxBridgeError, SubscriptionRejected
@@ -114,7 +114,7 @@ class _FeedChecks:
         """Look the products up in Coinbase's list."""
         asked = settings.feed.products
         with closing(product_list(settings)) as rest:
-            meant = resolve(asked, rest.products())
+            meant = meaning(settings, rest.products())
         self._products = meant.products
         meant.require_some(asked)
         if problems := meant.problems():

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import typer
 
-from rxbridge.assembly import product_list
+from rxbridge.assembly import meaning, product_list
 from rxbridge.cli.printing import plain, print_table
-from rxbridge.coinbase.catalogue import Product, matching, resolve
+from rxbridge.coinbase.catalogue import Product, matching
 from rxbridge.config import load
 from rxbridge.telemetry.logging import configure
 
@@ -40,9 +40,10 @@ def list_products(config: Path | None, arguments: Mapping[str, Any], patterns: S
     asked = settings.feed.products
     with closing(product_list(settings)) as rest:
         catalogue = rest.products()
-    meant = resolve(asked, catalogue)
+    meant = meaning(settings, catalogue)
     matched = {product.id: product for word in asked for product in matching(word, catalogue)}
-    chosen = [matched[name] for name in meant.products]
+    # Advanced Trade may have a product that is not on the list.
+    chosen = [matched.get(name, Product(name)) for name in meant.products]
     left_out = [product for name, product in sorted(matched.items()) if name not in meant.products]
     rows = [_row(product, subscribed=True) for product in chosen]
     rows += [_row(product, subscribed=False) for product in left_out]

@@ -105,6 +105,23 @@ def test_what_is_delisted_is_named_once_and_not_asked_for(run: Start, tmp_path: 
     assert not told(bridge, "refuses"), "the feed had to refuse something"
 
 
+def test_advanced_trade_takes_wildcards_and_ids_that_the_list_has_not(run: Start, wait_for: Start) -> None:
+    with (
+        Simulator(products=USD[:6], rate=200, feed="advanced") as simulator,
+        ListServer(listed(*USD[1:4], delisted=USD[4])) as lists,
+    ):
+        bridge = run(simulator, f"{USD[5]},*-USD", "--feed", "advanced", "--role", "feed", lists=lists.url)
+        wait_for(lambda: told(bridge, "[OK]", USD[5]))
+        bridge.send(signal.SIGTERM)
+        assert bridge.wait() == 0, bridge.stderr
+
+    assert told(bridge, f"'*-USD' means 4 products: {USD[5]}, {USD[1]}, {USD[2]}, {USD[3]}")
+    assert not told(bridge, "is no product")
+    for line in told(bridge, "[OK]"):
+        assert USD[0] not in line
+        assert USD[4] not in line
+
+
 def test_ids_start_without_an_answer_and_say_so_once(run: Start, tmp_path: Path) -> None:
     with Simulator(products=USD, rate=200, max_trades=200, heartbeat_seconds=60) as simulator:
         bridge = run(simulator, "P00-USD,P01-USD", "--exit-when-idle", 1, lists=f"http://127.0.0.1:{free_port()}")

@@ -71,6 +71,17 @@ def test_nothing_left_says_what_to_do(products: Start) -> None:
     assert "rxbridge products all" in asked.stderr
 
 
+def test_on_advanced_trade_ids_are_taken_as_they_are(products: Start) -> None:
+    asked = products("--feed", "advanced", "BTC-USDC", "OLD-USD", "*-EUR")
+
+    assert [line.split("\t") for line in asked.stdout.splitlines()[1:]] == [
+        ["BTC-USDC", "unknown", "yes"],
+        ["OLD-USD", "delisted", "yes"],
+        ["BTC-EUR", "online", "yes"],
+    ]
+    assert asked.stderr == ""
+
+
 def test_no_answer_is_something_that_is_not_available(command: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
