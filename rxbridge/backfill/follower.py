@@ -33,7 +33,7 @@ _CHANNELS_OF: dict[type[Message], tuple[str, ...]] = {
 UNREPLAYABLE = frozenset(channel for channels in _CHANNELS_OF.values() for channel in channels)
 """All of these channels."""
 
-_ACKNOWLEDGED_AS = {"level2_batch": "level2"}
+_ACKNOWLEDGED_AS = {"level2_batch": "level2", "level2_50": "level2"}
 """What an acknowledgement calls a channel, where that has another name."""
 
 _BOOKS = (b'{"type":"l2update"', b'{"type":"snapshot"', b'{"channel":"l2_data"')

@@ -10,6 +10,10 @@ from rxbridge.coinbase.answers import Answers, Envelope, Pair, fields, items, re
 from rxbridge.coinbase.protocol import FeedProtocol, Verb, Wanted
 
 
+_ASKED_AS: Final = {"level2_50": "level2_batch"}
+"""What an acknowledgement calls a channel, where that is another name than the one to ask for it by (documented)."""
+
+
 def _encode(verb: Verb, wanted: Wanted) -> bytes:
     """The message, with the ids inside each channel; at the top, some servers take them for other channels."""
     channels = [{"name": name, "product_ids": products} for name, products in wanted.items()]
@@ -19,7 +23,7 @@ def _encode(verb: Verb, wanted: Wanted) -> bytes:
 def _acknowledged(envelope: Envelope) -> frozenset[Pair]:
     listed = [fields(channel) for channel in items(read_any(envelope.channels))]
     return frozenset(
-        (name, product)
+        (_ASKED_AS.get(name, name), product)
         for channel in listed
         for name in texts([channel.get("name")])
         for product in texts(channel.get("product_ids"))

@@ -36,6 +36,12 @@ def test_an_acknowledgement_is_a_set_of_pairs() -> None:
     assert not is_data(data)
 
 
+def test_a_channel_may_be_acknowledged_by_another_name() -> None:
+    data = b'{"type":"subscriptions","channels":[{"name":"level2_50","product_ids":["ETH-USD"]}]}'
+
+    assert answer_in(data) == Acknowledged(frozenset({("level2_batch", "ETH-USD")}))
+
+
 @pytest.mark.parametrize(
     ("data", "answer"),
     [

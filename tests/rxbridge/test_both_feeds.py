@@ -1,0 +1,139 @@
+"""Every channel of both feeds through the whole bridge, as real processes: what was recorded, and what is simulated."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from rxbridge.faults import Fault
+from rxbridge.pulsestream_server import EmbeddedPulseStream
+from rxbridge.recording import read
+from rxbridge.simulator import Simulator
+
+KEY = "a-key-that-must-not-leak"
+Start: TypeAlias = Callable[..., Any]
+KIND = re.compile(r"coinbase-(?P<product>[A-Z]+-[A-Z]+)-(?:(?P<kind>match|candle|book)-)?(?P<rest>.*)")
+
+
+class Stage:
+    """A bridge, and an embedded PulseStream: what it has in the end, and what the bridge says of it."""
+
+    def __init__(self, command: Start, server: EmbeddedPulseStream, folder: Path) -> None:
+        self._command = command
+        self._server = server
+        self._database = folder / "stored.sqlite"
+        self._journal = folder / "journal"
+
+    def run(self, simulator: Simulator, feed: str, channels: str, products: str, *more: object) -> Any:
+        reach = ["--feed-url", simulator.url, "--pulsestream-url", self._server.url, "--journal", self._journal]
+        wanted = ["--feed", feed, "--channels", channels, "--products", products]
+        return self._command("run", *reach, *wanted, *more, PULSESTREAM_API_KEY=KEY, RXBRIDGE_EVENTS_BOOK_SECONDS="0.2")
+
+    def verify(self, feed: str, channels: str) -> dict[str, Any]:
+        done = self._command(
+            *("verify", "--json", "--pulsestream-url", self._server.url, "--journal", self._journal),
+            PULSESTREAM_API_KEY=KEY,
+            RXBRIDGE_EVENTS_BOOK_SECONDS="0.2",
+            RXBRIDGE_FEED_PROTOCOL=feed,
+            RXBRIDGE_FEED_CHANNELS=channels,
+        )
+        assert done.wait() == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    def stored(self) -> dict[str, list[tuple[str, str]]]:
+        """Product and rest of the id of every event, by kind; each is there once."""
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
+            rows = Counter(key for (key,) in connection.execute("SELECT external_id FROM events"))
+        assert set(rows.values()) == {1}, "something is stored twice"
+        found: dict[str, list[tuple[str, str]]] = {}
+        for key in rows:
+            if match := KIND.fullmatch(key):
+                found.setdefault(match["kind"] or "ticker", []).append((match["product"], match["rest"]))
+        return found
+
+    def books(self) -> list[dict[str, Any]]:
+        """What the images of books say, in the order of their times."""
+        query = "SELECT payload FROM events WHERE external_id LIKE '%-book-%' ORDER BY event_timestamp"
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
+            return [json.loads(body)["custom_data"] for (body,) in connection.execute(query)]
+
+
+@pytest.fixture
+def stage(command: Start, tmp_path: Path) -> Iterator[Stage]:
+    with EmbeddedPulseStream(database=str(tmp_path / "stored.sqlite"), api_key=KEY, rate_limit=0) as server:
+        yield Stage(command, server, tmp_path)
+
+
+def test_the_recording_of_advanced_trade(stage: Stage, real_recording: Callable[[str], Path]) -> None:
+    channels = "ticker,trades,candles,level2"
+    with Simulator(recording=partial(read, real_recording("advanced-2026")), speed=3) as simulator:
+        run = stage.run(simulator, "advanced", channels, "BTC-USD,ETH-USD", "--exit-when-idle", 3)
+        assert run.wait() == 0, run.stderr
+
+    stored, books = stage.stored(), stage.books()
+    audit = stage.verify("advanced", channels)
+    assert (len(stored["match"]), len(stored["ticker"])) == (258, 104)
+    assert len({(product, rest.split("-")[0]) for product, rest in stored["candle"]}) == 200
+    for product in ("BTC-USD", "ETH-USD"):
+        ids = sorted(int(rest) for name, rest in stored["match"] if name == product)
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert {book["product_id"] for book in books} == {"BTC-USD", "ETH-USD"}
+    assert not any(book["is_crossed"] for book in books)
+    assert (audit["missing"], audit["duplicates"], audit["dead"], audit["trade_holes"]) == (0, 0, 0, 0)
+
+
+def test_the_recording_of_the_exchange(stage: Stage, real_recording: Callable[[str], Path]) -> None:
+    channels = "ticker,matches,level2"
+    path = real_recording("exchange-2021")
+    products = {json.loads(frame.data).get("product_id") for frame in read(path)} - {None}
+    with Simulator(recording=partial(read, path), speed=4) as simulator:
+        run = stage.run(simulator, "exchange", channels, ",".join(sorted(products)), "--exit-when-idle", 3)
+        assert run.wait() == 0, run.stderr
+
+    stored, books = stage.stored(), stage.books()
+    audit = stage.verify("exchange", channels)
+    assert (len(stored["match"]), len(stored["ticker"])) == (45, 45)
+    assert {book["product_id"] for book in books} == products
+    assert len(products) == 10
+    assert not any(book["is_crossed"] for book in books)
+    assert (audit["missing"], audit["duplicates"], audit["dead"], audit["trade_holes"]) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("feed", ["exchange", "advanced"])
+def test_nothing_is_lost_of_a_simulated_market_with_books(stage: Stage, wait_for: Start, feed: Any) -> None:
+    channels = "ticker,trades,level2" + (",candles" if feed == "advanced" else "")
+    faults = [Fault("drop", probability=0.02, at=1.0), Fault("close", at=3.0, every=3.0, code=1012)]
+    with Simulator(feed=feed, products=("BTC-USD", "ETH-USD"), rate=50.0, faults=faults) as simulator:
+        run = stage.run(simulator, feed, channels, "BTC-USD,ETH-USD")
+        wait_for(lambda: len(simulator.trades("BTC-USD")) > 120)
+        run.send(signal.SIGKILL)
+        run.wait()
+        again = stage.run(simulator, feed, channels, "BTC-USD,ETH-USD")
+        wait_for(lambda: len(simulator.trades("BTC-USD")) > 250)
+        simulator.pause()
+        ends = {product: simulator.trades(product).stop for product in ("BTC-USD", "ETH-USD")}
+
+        def all_there() -> bool:
+            stored = stage.stored().get("match", [])
+            newest = {product: {int(rest) for name, rest in stored if name == product} for product in ends}
+            return all(ids and ids >= set(range(min(ids), ends[product])) for product, ids in newest.items())
+
+        wait_for(all_there)
+        again.send(signal.SIGTERM)
+        assert again.wait() == 0, again.stderr
+
+    audit = stage.verify(feed, channels)
+    books = stage.books()
+    assert (audit["missing"], audit["duplicates"], audit["dead"], audit["trade_holes"]) == (0, 0, 0, 0)
+    assert {book["product_id"] for book in books} == {"BTC-USD", "ETH-USD"}
+    assert sum(book["is_reset"] for book in books) >= 2
