@@ -53,9 +53,9 @@ class Negotiation:
         """Coinbase answered."""
         self._perform(self._subscription.on_answer(answer, now))
 
-    def on_time(self, now: float) -> None:
-        """The deadline came."""
-        self._perform(self._subscription.on_time(now))
+    def on_time(self, now: float, *, is_receiving: bool) -> None:
+        """The deadline came; something large may be coming in meanwhile."""
+        self._perform(self._subscription.on_time(now, is_receiving=is_receiving))
 
     def _perform(self, actions: Sequence[Action]) -> None:
         for action in actions:

@@ -16,6 +16,9 @@ from rxbridge.coinbase.transport import DeadlineExceededError, DeadlineSocket
 from rxbridge.coinbase.watchdog import PING, Watchdog
 from rxbridge.errors import FeedStalled
 
+_LARGE_BYTES = 65_536
+"""What comes in parts in the time in which an answer is due, and is no snapshot, is less."""
+
 
 class Session:
     """One open connection. Everything happens in the thread that iterates over `messages`."""
@@ -36,6 +39,7 @@ class Session:
         self._answers = answers
         self._url = url
         self._stall_seconds = stall_seconds
+        self._received = 0
         self._watchdog = Watchdog(stall_seconds, monotonic())
 
     def messages(self) -> Iterator[bytes]:
@@ -80,7 +84,8 @@ class Session:
 
     def _on_deadline(self, now: float) -> None:
         if now >= self._negotiation.deadline:
-            self._negotiation.on_time(now)
+            received, self._received = self._received, self._websocket.progress
+            self._negotiation.on_time(now, is_receiving=self._received - received >= _LARGE_BYTES)
         if now >= self._watchdog.deadline:
             finding = self._watchdog.look(now, self._websocket.progress)
             if finding == "stalled":

@@ -109,6 +109,7 @@ class Subscription:
         self._enqueue(self._wanted)
         self._asked: _Request | None = None
         self._sent_at = -inf
+        self._waiting_since = -inf
         self._settled = False
 
     def start(self, now: float) -> list[Action]:
@@ -129,9 +130,17 @@ class Subscription:
             return [*actions, NothingLeft(self._reasons)]
         return [*actions, *self._advance(now)]
 
-    def on_time(self, now: float) -> list[Action]:
-        """The deadline came."""
-        if self._asked is not None and now >= self._sent_at + self._acknowledge_seconds:
+    def on_time(self, now: float, *, is_receiving: bool = False) -> list[Action]:
+        """The deadline came.
+
+        Args:
+            now: The time.
+            is_receiving: Whether something large is coming in meanwhile. Advanced Trade acknowledges a channel after
+                its snapshots, which may be hundreds of megabytes: to ask again would be to get them again.
+        """
+        if self._asked is not None and is_receiving:
+            self._waiting_since = now
+        if self._asked is not None and now >= self._waiting_since + self._acknowledge_seconds:
             asked, self._asked = self._asked, None
             missing = _pairs(asked.wanted) - self._held
             if not asked.repeated:
@@ -240,7 +249,7 @@ class Subscription:
     def _advance(self, now: float) -> list[Action]:
         """Send the next message if its time has come; settle if there is none."""
         if self._asked is not None:
-            self.deadline = self._sent_at + self._acknowledge_seconds
+            self.deadline = self._waiting_since + self._acknowledge_seconds
             return []
         while self._queue and _pairs(self._queue[0].wanted) <= self._held:
             self._queue.popleft()
@@ -249,7 +258,7 @@ class Subscription:
             if now < self.deadline:
                 return []
             self._asked = self._queue.popleft()
-            self._sent_at = now
+            self._sent_at = self._waiting_since = now
             self.deadline = now + self._acknowledge_seconds
             return [Send(self._asked.wanted, self._asked.repeated)]
         self.deadline = inf

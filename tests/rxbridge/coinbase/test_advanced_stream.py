@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -21,10 +23,13 @@ from tests.rxbridge.coinbase.servers import (
     FeedServer,
     Impatient,
     Observed,
+    RawServer,
     Script,
     advanced_acknowledgement,
     feed_threads,
+    frame,
     hold,
+    upgrade,
     wait_for,
 )
 
@@ -79,7 +84,7 @@ def test_it_asks_channel_by_channel_and_emits_everything(feed_server: Serve, wat
     names = ("heartbeats", "ticker", "market_trades")
     acknowledgements = [advanced_acknowledgement(*server.requests[:count]) for count in (1, 2, 3)]
     snapshots = [snapshot(name) for name in names]
-    assert observed.data == [frame for both in zip(snapshots, acknowledgements, strict=True) for frame in both]
+    assert observed.data == [one for both in zip(snapshots, acknowledgements, strict=True) for one in both]
     ids = ", ".join(PRODUCTS)
     assert log == [
         "INFO [CONNECTED] WebSocket connection established",
@@ -134,6 +139,31 @@ def test_what_is_never_acknowledged_holds_nothing_up(feed_server: Serve, watch: 
         "heartbeats", "ticker", "market_trades",
     ] * 2  # fmt: skip
     assert len(server.connections) == 1
+
+
+def test_nobody_asks_again_while_a_snapshot_arrives(
+    raw_server: Callable[..., RawServer], watch: Watch, log: list[str]
+) -> None:
+    """A book of 60 MB takes several times the time in which an answer is due."""
+    payload = b'{"channel":"l2_data","events":"' + b"1" * 60_000_000 + b'"}'
+    whole = frame(payload)
+    pieces = [whole[start : start + 400_000] for start in range(0, len(whole), 400_000)]
+    acknowledgement = b'{"channel":"subscriptions","events":[{"subscriptions":{"heartbeats":["heartbeats"]}}]}'
+
+    def serve(connection: socket.socket, _number: int) -> None:
+        upgrade(connection)
+        connection.recv(65_536)
+        for piece in pieces:
+            connection.sendall(piece)
+            threading.Event().wait(0.02)
+        connection.sendall(frame(acknowledgement))
+        while connection.recv(65_536):
+            pass
+
+    observed = watch(feed(raw_server(serve).url, ("heartbeat",), acknowledge_seconds=0.6))
+    wait_for(lambda: told(log, "[OK]"), 30)
+    assert not told(log, "asking again")
+    assert observed.data == [payload, acknowledgement]
 
 
 @pytest.mark.parametrize("data", [MARKET_TRADES, HEARTBEATS])

@@ -100,6 +100,24 @@ def test_silence_is_asked_again_once_and_reported() -> None:
     assert machine.on_time(10.0) == [Settled({}, wanted)]
 
 
+def test_nobody_asks_again_while_the_answer_waits_behind_a_snapshot() -> None:
+    machine = subscription()
+    wanted = the_send(machine.start(0.0)).wanted
+    for second in (5.0, 10.0, 15.0):
+        assert machine.deadline == second
+        assert machine.on_time(second, is_receiving=True) == []
+    assert the_send(machine.on_time(20.0)) == Send(wanted, repeated=True)
+    assert machine.on_time(25.0, is_receiving=True) == []
+    assert machine.on_answer(acknowledged(wanted), 29.0) == [Settled(wanted, {})]
+
+
+def test_a_snapshot_delays_no_message_that_is_due() -> None:
+    machine = subscription()
+    machine.start(0.0)
+    machine.on_answer(INVALID, 0.1)
+    assert the_send(machine.on_time(0.25, is_receiving=True))
+
+
 def test_what_is_acknowledged_before_it_is_asked_for_again_is_not_asked_for() -> None:
     machine = subscription(("BTC-USD",), "ticker", acknowledge_seconds=0.1)
     wanted = the_send(machine.start(0.0)).wanted
