@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import typer
 
@@ -19,6 +20,7 @@ def serve_simulator(
     products: str,
     rate: float,
     seed: int,
+    feed: Literal["exchange", "advanced"],
     history: int,
     recording: Path | None,
     speed: float,
@@ -37,6 +39,7 @@ def serve_simulator(
         products=_names(products),
         rate=rate,
         seed=seed,
+        feed=feed,
         history=history,
         trades_kept=TRADES_KEPT + history,
         recording=None if recording is None else partial(read, recording),
