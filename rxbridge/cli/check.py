@@ -17,11 +17,10 @@ from rxbridge import coinbase
 from rxbridge.assembly import meaning, product_list, pulsestream_client, subscribed_to
 from rxbridge.cli.application import exit_code
 from rxbridge.coinbase.catalogue import is_wildcard
-from rxbridge.coinbase.decoding import decode
 from rxbridge.config import Settings, load
 from rxbridge.errors import ConfigError, ConnectionLost, FeedError, FeedStalled, RxBridgeError, SubscriptionRejected
 from rxbridge.journal.sqlite import SqliteJournal
-from rxbridge.messages import FeedErrorMessage, Frame
+from rxbridge.messages import Frame
 from rxbridge.products import some
 from rxbridge.telemetry.logging import configure
 from rxbridge.telemetry.statistics import FeedStatistics
@@ -130,22 +129,19 @@ class _FeedChecks:
 
 
 def _feed(settings: Settings) -> str:
-    """Connect, subscribe, and wait for the first frame."""
+    """Connect, and wait until Coinbase has answered all that is asked for."""
     feed = settings.feed
     statistics = FeedStatistics()
-    arrived: list[Frame] = []
     failures: list[Exception] = []
-    settled = threading.Event()
+    done = threading.Event()
 
-    def first(frame: Frame) -> None:
-        # An error is no answer yet: what Coinbase does not refuse is asked for again without the rest.
-        if not any(isinstance(message, FeedErrorMessage) for message in decode(frame)):
-            arrived.append(frame)
-            settled.set()
+    def arrived(_frame: Frame) -> None:
+        if statistics.settled:
+            done.set()
 
     def failed(error: Exception) -> None:
         failures.append(error)
-        settled.set()
+        done.set()
 
     frames = coinbase.frames(
         feed.products,
@@ -157,14 +153,14 @@ def _feed(settings: Settings) -> str:
         reconnect=False,
         statistics=statistics,
     )
-    subscription = frames.subscribe(first, failed)
-    settled.wait(feed.connect_timeout_seconds + _FEED_SECONDS)
+    subscription = frames.subscribe(arrived, failed)
+    done.wait(feed.connect_timeout_seconds + _FEED_SECONDS)
     subscription.dispose()
-    if failures and not arrived:
+    if failures:
         error = failures[0]
         raise error if isinstance(error, FeedError) else ConnectionLost(feed.url, str(error))
-    if not arrived:
+    if not statistics.frames:
         raise FeedStalled(feed.url, _FEED_SECONDS, answers_pings=False)
-    if statistics.rejected_products:
-        raise SubscriptionRejected(feed.url, statistics.rejected_products)
+    if refused := statistics.rejected_products | statistics.rejected_channels:
+        raise SubscriptionRejected(feed.url, refused)
     return f"{feed.url} answers to a subscription of {some(feed.products)}"

@@ -85,8 +85,13 @@ class Negotiation:
 
     def _remember(self, rejection: Rejection) -> None:
         self._rejections.remember(rejection)
-        if rejection.channel is None and rejection.product is not None:
-            self._note({rejection.product: rejection.reason})
+        match rejection:
+            case (None, str(product), reason):
+                self._note({product: reason})
+            case (str(channel), None, reason):
+                self._note_channels({channel: reason})
+            case _:
+                pass
 
     def _settle(self, settled: Settled) -> None:
         self._tell_rejections()
@@ -98,6 +103,8 @@ class Negotiation:
         if confirmed:
             self._rejections.accepted = True
         self._note(missing, forget=confirmed)
+        self._note_channels({}, forget=set(settled.confirmed))
+        self._statistics.settled += 1
         if missing:
             logger.error("[UNCONFIRMED] Asked for twice and never acknowledged: {}", _listed(settled.missing))
         else:
@@ -114,9 +121,15 @@ class Negotiation:
             logger.error("[REJECTED] Coinbase refuses {}", "; ".join(map(str, untold)))
 
     def _note(self, reasons: dict[str, str], forget: set[str] | frozenset[str] = frozenset()) -> None:
-        # A new dictionary each time: other threads read the old one meanwhile.
-        kept = {name: why for name, why in self._statistics.rejected_products.items() if name not in forget}
-        self._statistics.rejected_products = kept | reasons
+        self._statistics.rejected_products = _updated(self._statistics.rejected_products, reasons, forget)
+
+    def _note_channels(self, reasons: dict[str, str], forget: set[str] | frozenset[str] = frozenset()) -> None:
+        self._statistics.rejected_channels = _updated(self._statistics.rejected_channels, reasons, forget)
+
+
+def _updated(noted: dict[str, str], reasons: dict[str, str], forget: set[str] | frozenset[str]) -> dict[str, str]:
+    # A new dictionary each time: other threads read the old one meanwhile.
+    return {name: why for name, why in noted.items() if name not in forget} | reasons
 
 
 def _listed(wanted: Wanted) -> str:

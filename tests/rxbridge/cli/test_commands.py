@@ -44,6 +44,35 @@ def test_check_is_content_when_everything_is_there(
     assert pulsestream_key not in check.stdout + check.stderr
 
 
+@pytest.mark.parametrize(
+    ("products", "result", "words"),
+    [
+        ("BTC-USD,ETH-USD", "ok", "answers to a subscription of BTC-USD, ETH-USD"),
+        ("BTC-USD,FOO-EUR", "FAIL", "refuses FOO-EUR"),
+    ],
+)
+def test_check_waits_for_every_channel_of_advanced_trade(
+    command: Start, products: str, result: str, words: str
+) -> None:
+    with Simulator(feed="advanced") as simulator:
+        check = command(
+            *("check", "--feed", "advanced", "--feed-url", simulator.url),
+            *("--products", products, "--channels", "trades,candles,ticker"),
+        )
+        assert check.wait() == 78, "no key is given"
+
+    assert checks(check.stdout)["feed"] == result
+    assert words in check.stdout
+
+
+def test_check_tells_of_a_feed_that_is_not_the_one_that_was_chosen(command: Start) -> None:
+    with Simulator(feed="exchange") as simulator:
+        check = command("check", "--feed", "advanced", "--feed-url", simulator.url, "--products", "BTC-USD")
+        assert check.wait() == 78
+
+    assert checks(check.stdout)["feed"] == "FAIL"
+
+
 def test_check_says_what_is_wrong_and_what_to_do(command: Start, pulsestream: EmbeddedPulseStream) -> None:
     with Simulator() as simulator:
         feed = ("--feed-url", simulator.url, "--products", "NO-SUCH")

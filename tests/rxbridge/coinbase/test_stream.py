@@ -181,9 +181,12 @@ def test_one_bad_product_costs_only_itself(feed_server: Serve, watch: Watch, log
 def test_a_refused_channel_costs_only_itself(feed_server: Serve, watch: Watch, log: list[str]) -> None:
     reason = "level2 and ticker_batch channels now require authentication"
     server = feed_server(serve_like_coinbase({"ticker_batch": reason}))
-    watch(frames(["BTC-USD"], ["ticker", "ticker_batch"], url=server.url))
+    statistics = FeedStatistics()
+    watch(frames(["BTC-USD"], ["ticker", "ticker_batch"], url=server.url, statistics=statistics))
     wait_for(lambda: told(log, "[OK]"))
     assert told(log, "[REJECTED]") == [f"ERROR [REJECTED] Coinbase refuses 'ticker_batch': '{reason}'"]
+    wait_for(lambda: statistics.settled)
+    assert (statistics.rejected_channels, statistics.rejected_products) == ({"ticker_batch": reason}, {})
     assert set(products_of(server.requests[-1])) == {"ticker", "heartbeat"}
 
 
