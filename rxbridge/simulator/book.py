@@ -16,7 +16,7 @@ Side: TypeAlias = Literal["buy", "sell"]
 DEPTH = 50
 """Levels a side, unless something else is said."""
 
-LEVEL_SPACING = 1e-5
+LEVEL_SPACING = 3e-5
 """How far apart two levels are on average, as a part of the price."""
 
 RESIZED = 0.55
@@ -84,6 +84,8 @@ class _Levels:
     def beyond(self, price: int) -> list[int]:
         """The prices that are better than this one, the best first."""
         keys = self._keys
+        if not keys or keys[-1] <= price * self._sign:
+            return []
         return [key * self._sign for key in reversed(keys[bisect_left(keys, price * self._sign + 1) :])]
 
     def levels(self, most: int | None) -> list[Level]:
@@ -215,6 +217,8 @@ class Book:
         if not left and len(levels) == 1:
             raise ValueError("it is the last level of its side")
         self._set(side, price, left)
+        if not left:
+            self._fill(side)
 
     def stir(self, times: int) -> None:
         """Let so many orders come and go, near the best prices more often than far from them."""
@@ -249,9 +253,13 @@ class Book:
     def _level_out(self, side: Side) -> None:
         """Give a side its depth, at its far end: nobody looks there."""
         levels = self._sides[side]
-        away = 1 if side == "sell" else -1
         while len(levels) > self._depth:
             self._set(side, levels.worst(), 0)
+        self._fill(side)
+
+    def _fill(self, side: Side) -> None:
+        levels = self._sides[side]
+        away = 1 if side == "sell" else -1
         while len(levels) < self._depth:
             price = levels.worst() + away * self._gap(levels.worst())
             if price < 1:

@@ -89,11 +89,29 @@ def test_who_comes_later_follows_the_same_book(simulate: Simulate, connect: Conn
     first.receive_until(lambda frame: frame == updates[-1])
     follow(one, first.frames)
     assert one.top(10**6) == other.top(10**6)
-    # Nothing was told of that was in its snapshot already, but what came and went.
-    client = connect(simulator)
+
+
+def test_the_book_is_acknowledged_by_another_name(simulate: Simulate, connect: Connect) -> None:
+    client = connect(simulate(products=["BTC-USD"], rate=0))
     client.subscribe("level2_batch", products=["BTC-USD"])
     acknowledgement = client.receive_type("subscriptions")
     assert acknowledgement["channels"] == [{"name": "level2_50", "product_ids": ["BTC-USD"], "account_ids": None}]
+
+
+def test_nobody_hears_of_a_book_that_is_no_longer_subscribed(simulate: Simulate, connect: Connect) -> None:
+    simulator = simulate(products=["BTC-USD", "ETH-USD"], rate=0, book_changes_per_second=1000)
+    client = connect(simulator)
+    client.subscribe("level2_batch", products=["BTC-USD", "ETH-USD"])
+    client.receive_type("l2update")
+    client.say({"type": "unsubscribe", "product_ids": ["BTC-USD"], "channels": ["level2_batch"]})
+    client.receive_until(
+        lambda frame: frame["type"] == "subscriptions" and frame["channels"][0]["product_ids"] == ["ETH-USD"]
+    )
+    assert {client.receive_type("l2update")["product_id"] for _ in range(5)} == {"ETH-USD"}
+    # Whoever comes back is given the whole book again.
+    client.subscribe("level2_batch", products=["BTC-USD"])
+    assert client.receive_type("snapshot")["product_id"] == "BTC-USD"
+    client.receive_until(lambda frame: frame["type"] == "l2update" and frame["product_id"] == "BTC-USD")
 
 
 def test_tickers_agree_with_the_book(simulate: Simulate, connect: Connect) -> None:

@@ -55,6 +55,25 @@ def test_a_channel_object_without_products_takes_those_for_all() -> None:
     )
 
 
+def test_the_status_is_of_no_product() -> None:
+    channels = CHANNELS | {"status": "status"}
+    for extra in ({}, {"product_ids": []}, {"product_ids": ["NO-SUCH"]}):
+        message = {"type": "subscribe", "channels": ["status"], **extra}
+        request = parse(json.dumps(message), channels=channels, products=PRODUCTS)
+        assert request == Request("subscribe", {"status": ("",)})
+    subscriptions = Subscriptions()
+    subscriptions.add(Request("subscribe", {"status": ("",)}))
+    acknowledgement = json.loads(subscriptions.acknowledgement(Random(1)))
+    assert acknowledgement["channels"] == [{"name": "status", "product_ids": [""], "account_ids": None}]
+    gone = parse(
+        json.dumps({"type": "unsubscribe", "channels": ["status"], "product_ids": ["BTC-USD"]}),
+        channels=channels,
+        products=PRODUCTS,
+    )
+    assert isinstance(gone, Request)
+    assert subscriptions.remove(gone) == [("status", "")]
+
+
 def test_a_channel_may_come_twice() -> None:
     channels = ["ticker", {"name": "ticker", "product_ids": ["BTC-USD"]}, "ticker"]
     assert subscribe(channels, ["ETH-USD"]) == Request("subscribe", {"ticker": ("ETH-USD", "BTC-USD")})

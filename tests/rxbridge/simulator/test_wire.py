@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from random import Random
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from rxbridge import messages
 from rxbridge.simulator import wire
+from rxbridge.simulator.book import Book, Change
 from rxbridge.simulator.market import Market, Tick, Trade
 from rxbridge.simulator.products import Product, products_named
 
@@ -63,6 +65,40 @@ def test_a_heartbeat_tells_the_last_trade() -> None:
     assert wire.heartbeat(market, 1_700_000_001_000_000_000) == (
         b'{"type":"heartbeat","last_trade_id":%d,"product_id":"BTC-USD","sequence":%d,"time":"2023-11-14T22:13:21Z"}'
         % (market.trade_ids[-1], market.sequence)
+    )
+
+
+def test_a_product_without_trades() -> None:
+    market = Market(Product("NEW-USD", 2, 1000, "untraded"), seed=1, start_ns=1_700_000_000_000_000_000)
+    market.book.quote(998, 1002)
+    market.book.expect("buy", [(998, 150_000_000)])
+    market.book.expect("sell", [(1002, 7)])
+    bid, ask = (padded(level.size) for level in (market.book.best_bid, market.book.best_ask))
+    assert (
+        wire.untraded_ticker(market)
+        == (
+            f'{{"type":"ticker","product_id":"NEW-USD","best_bid":"9.98","best_bid_size":"{bid}","best_ask":"10.02",'
+            f'"best_ask_size":"{ask}","price":"0","open_24h":"0","volume_24h":"0","low_24h":"0","high_24h":"0",'
+            '"volume_30d":"0"}'
+        ).encode()
+    )
+    assert b'"last_trade_id":0,' in wire.heartbeat(market, 0)
+
+
+def padded(size: int) -> str:
+    return wire.padded(size, 8)
+
+
+def test_a_snapshot_has_the_best_first_and_an_update_zeros_in_many_forms() -> None:
+    book = Book(Random(1), bid=6_512_340, ask=6_512_350, size_at=lambda _: 50_000_000, depth=1)
+    assert wire.snapshot(PRODUCT, book) == (
+        b'{"type":"snapshot","product_id":"BTC-USD","asks":[["65123.50","0.50000000"]],'
+        b'"bids":[["65123.40","0.50000000"]]}'
+    )
+    changes = [Change("buy", 6_512_340, 1), Change("sell", 30, 0), Change("sell", 31, 0), Change("buy", 32, 0)]
+    assert wire.l2update(PRODUCT, changes, 1_700_000_000_770_000_000) == (
+        b'{"type":"l2update","product_id":"BTC-USD","changes":[["buy","65123.40","0.00000001"],["sell","0.30","0.00"],'
+        b'["sell","0.31","0.0"],["buy","0.32","0.00000000"]],"time":"2023-11-14T22:13:20.77Z"}'
     )
 
 
