@@ -51,6 +51,13 @@ BOOKS = (
     b'{"type":"heartbeat","product_id":"BTC-USD"}',
     b'{"type":"heartbeat","product_id":"BTC-USD"}',
 )
+ADVANCED_ANSWERS = (
+    b'{"channel":"subscriptions","events":[{"subscriptions":{"heartbeats":["heartbeats"],"ticker":["BTC-USD"]}}]}',
+    b'{"type":"error","message":"authentication failure"}',
+    b'{"type":"error","message":"ETH-USD is not a valid product"}',
+)
+"""What Advanced Trade answers to subscriptions."""
+
 ADVANCED_BOOKS = (
     (
         b'{"channel":"l2_data","sequence_num":0,"events":[{"type":"snapshot","product_id":"A","updates":['

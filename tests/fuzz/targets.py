@@ -18,12 +18,14 @@ import websocket
 
 from rxbridge.books import Books
 from rxbridge.coinbase import problems
-from rxbridge.coinbase.answers import Acknowledged, Refused
+from rxbridge.coinbase.advanced_protocol import ADVANCED
+from rxbridge.coinbase.answers import Acknowledged, Answer, Refused
 from rxbridge.coinbase.decoding import decode
 from rxbridge.coinbase.exchange_protocol import EXCHANGE
 from rxbridge.coinbase.framing import WebSocket, _BoundedFrames
+from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rest import _detail, _retry_after, _trades
-from rxbridge.coinbase.subscription import NothingLeft, Send, Subscription
+from rxbridge.coinbase.subscription import Action, NothingLeft, Send, Subscription
 from rxbridge.coinbase.transport import DeadlineExceededError, DeadlineSocket
 from rxbridge.errors import DeliveryError, MalformedFrame, RestFailed, RxBridgeError
 from rxbridge.events import EncodedEvent, EventRules, encode, event_id, to_event
@@ -162,25 +164,50 @@ def embedding(data: bytes) -> None:
 
 def subscription(data: bytes) -> None:
     """Answers, one a line, to the state machine that subscribes: it asks for what is wanted, at its pace, or ends."""
-    machine = Subscription(["BTC-USD", "ETH-USD"], ["ticker", "matches"], protocol=EXCHANGE, acknowledge_seconds=5.0)
-    actions = list(machine.start(0.0))
-    for second, line in enumerate(data.split(b"\n")[:50], start=1):
-        answer = EXCHANGE.answers.answer_in(line)
-        _require_recognized(line, answer)
-        if answer is not None:
-            actions += machine.on_answer(answer, float(second))
-        if machine.deadline <= second:
-            actions += machine.on_time(float(second))
-        if any(isinstance(action, NothingLeft) for action in actions):
-            break
-    for action in actions:
+    for action in _subscribe(EXCHANGE, data, _require_recognized):
         if isinstance(action, Send):
             assert set(action.wanted) <= {"ticker", "matches", "heartbeat"}
             assert all(set(products) <= {"BTC-USD", "ETH-USD"} for products in action.wanted.values())
             assert action.wanted
 
 
-def _require_recognized(line: bytes, answer: Acknowledged | Refused | None) -> None:
+def advanced_subscription(data: bytes) -> None:
+    """Likewise, of Advanced Trade: it asks for one channel a message, and for heartbeats without products."""
+    for action in _subscribe(ADVANCED, data, _require_recognized_of_advanced):
+        if isinstance(action, Send):
+            ((channel, products),) = action.wanted.items()
+            assert channel in {"ticker", "matches", "heartbeats"}
+            assert set(products) <= ({"heartbeats"} if channel == "heartbeats" else {"BTC-USD", "ETH-USD"})
+            assert products
+
+
+def _subscribe(
+    protocol: FeedProtocol, data: bytes, require_recognized: Callable[[bytes, Answer | None], None]
+) -> list[Action]:
+    machine = Subscription(["BTC-USD", "ETH-USD"], ["ticker", "matches"], protocol=protocol, acknowledge_seconds=5.0)
+    actions = list(machine.start(0.0))
+    for second, line in enumerate(data.split(b"\n")[:50], start=1):
+        answer = protocol.answers.answer_in(line)
+        require_recognized(line, answer)
+        if answer is not None:
+            actions += machine.on_answer(answer, float(second))
+        if machine.deadline <= second:
+            actions += machine.on_time(float(second))
+        if any(isinstance(action, NothingLeft) for action in actions):
+            break
+    return actions
+
+
+def _require_recognized_of_advanced(line: bytes, answer: Answer | None) -> None:
+    assert not (ADVANCED.answers.is_data(line) and answer is not None)
+    if line.startswith(ADVANCED.answers.data) or line.count(b'"channel"') != 1 or b'"type":"error"' in line:
+        return
+    with suppress(MalformedFrame):
+        if any(isinstance(message, Subscriptions) for message in decode(Frame(line, RECEIVED_AT, 1, 1))):
+            assert isinstance(answer, Acknowledged)
+
+
+def _require_recognized(line: bytes, answer: Answer | None) -> None:
     assert not (EXCHANGE.answers.is_data(line) and answer is not None)
     if line.count(b'"type"') != 1 or line.startswith(b'{"type":"m'):
         return
@@ -363,6 +390,9 @@ TARGETS: dict[str, Target] = {
     "books": Target(books, (b"\n".join(seeds.BOOKS), b"\n".join(seeds.ADVANCED_BOOKS)), weight=2),
     "own_frames": Target(own_frames, (*seeds.FRAMES[:3], seeds.GAP), weight=2),
     "embedding": Target(embedding, seeds.FRAMES, weight=2),
+    "advanced_subscription": Target(
+        advanced_subscription, (b"\n".join(seeds.ADVANCED_ANSWERS), *seeds.ADVANCED_ANSWERS), weight=2
+    ),
     "subscription": Target(subscription, (b"\n".join(seeds.FRAMES[4:7]), *seeds.FRAMES[4:7]), weight=2),
     "sink_answers": Target(
         sink_answers, _with_head((*seeds.BATCH_ANSWERS, *seeds.ERROR_ANSWERS, *_KEYED), _HEADS), weight=4
