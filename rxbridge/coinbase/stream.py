@@ -16,6 +16,7 @@ from operators import retry_with_backoff
 from rxbridge.channels import FEED_URLS, FeedName, wire_name
 from rxbridge.coinbase.advanced_protocol import ADVANCED
 from rxbridge.coinbase.connection import Plan, connection
+from rxbridge.coinbase.continuity import NUMBERED_BOOKS, until_frames_are_lost
 from rxbridge.coinbase.exchange_protocol import EXCHANGE
 from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejections
@@ -59,7 +60,8 @@ def frames(
     Whatever ends a connection, be it a close code, a reset, a name, TLS, a stall, or a frame above the limit, is
     logged and followed by a new one, for ever, after a wait that doubles from the minimum to the maximum, half of it
     random. The wait is short again after market data have come, not after a mere connection. Data that Coinbase sends
-    in between are lost to this Observable.
+    in between are lost to this Observable. On Advanced Trade a jump of the frames' numbers ends a connection that
+    brings order books, for they could not be mended otherwise.
 
     A product or channel that Coinbase refuses is left out of the subscription, logged, kept in
     `statistics.rejected_products`, and asked for again at the first connection after `rejection_retry_seconds`; what
@@ -124,8 +126,9 @@ def frames(
         on_retry=_tell_reconnection,
         scheduler=scheduler if scheduler is not None else TimeoutScheduler.singleton(),
     )
+    whole = until_frames_are_lost(plan.endpoint.url, counters) if NUMBERED_BOOKS in plan.channels else _itself
     # What Coinbase refused is remembered by one subscription, across its connections.
-    return reactivex.defer(lambda _: connection(plan, Rejections(rejection_retry_seconds), counters).pipe(again))
+    return reactivex.defer(lambda _: connection(plan, Rejections(rejection_retry_seconds), counters).pipe(whole, again))
 
 
 def backoff(minimum_seconds: float, maximum_seconds: float) -> Callable[[int, Exception], float]:
@@ -167,6 +170,10 @@ def _protocol(name: FeedName) -> FeedProtocol:
 
 def _is_retryable(error: Exception) -> bool:
     return isinstance(error, FeedError) and error.retryable
+
+
+def _itself(frames: Observable[Frame]) -> Observable[Frame]:
+    return frames
 
 
 def _never(_error: Exception) -> bool:

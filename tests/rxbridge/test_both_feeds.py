@@ -137,3 +137,6 @@ def test_nothing_is_lost_of_a_simulated_market_with_books(stage: Stage, wait_for
     assert (audit["missing"], audit["duplicates"], audit["dead"], audit["trade_holes"]) == (0, 0, 0, 0)
     assert {book["product_id"] for book in books} == {"BTC-USD", "ETH-USD"}
     assert sum(book["is_reset"] for book in books) >= 2
+    if feed == "advanced":
+        assert "books need all of them" in run.stderr + again.stderr
+        assert not any(book["is_crossed"] for book in books)
