@@ -39,6 +39,7 @@ ADVANCED = {
     "heartbeats": "every second; takes no products",
     "level2": "the book, then what has changed; sent as l2_data",
     "market_trades": "the last 100 trades, then every trade, the newest of a frame first",
+    "status": "how the products are listed",
     "ticker": "the state of the market, then whenever it changes",
     "ticker_batch": "likewise, every 5 s, without the quotes",
 }

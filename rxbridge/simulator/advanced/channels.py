@@ -198,11 +198,27 @@ class Level2(Channel):
         return self._frame(now_ns, kind, product_id=self._product.product_id, updates=updates)
 
 
+class Status(Channel):
+    """How a product is listed, which does not change here."""
+
+    sent_as = "status"
+
+    def snapshot(self, now_ns: int) -> Unnumbered:
+        """How it is."""
+        return self._frame(now_ns, "snapshot", products=[items.listed(self._product)])
+
+    def updates(self, now_ns: int) -> list[Unnumbered]:
+        """Nothing."""
+        del now_ns
+        return []
+
+
 CHANNELS: dict[str, type[Channel]] = {
     "market_trades": MarketTrades,
     "ticker": Ticker,
     "ticker_batch": TickerBatch,
     "candles": Candles,
     "level2": Level2,
+    "status": Status,
 }
 """By the name to subscribe to."""

@@ -12,7 +12,7 @@ from rxbridge.simulator.book import Change, Side
 from rxbridge.simulator.candles import Candle
 from rxbridge.simulator.market import Market, Trade
 from rxbridge.simulator.products import SIZE_DECIMALS, Product
-from rxbridge.simulator.wire import MAKER_SIDE, timestamp, trimmed
+from rxbridge.simulator.wire import MAKER_SIDE, padded, timestamp, trimmed
 
 BOOK_SIDE: dict[Side, str] = {"buy": "bid", "sell": "offer"}
 
@@ -45,6 +45,20 @@ class _Ticker(msgspec.Struct, tag="ticker", gc=False, omit_defaults=True):
     best_ask_quantity: str | None = None
 
 
+class _Listed(msgspec.Struct):
+    # From https://docs.cdp.coinbase.com/advanced-trade/docs/ws-channels#status-channel: it was not seen on the wire.
+    product_type: str = "SPOT"
+    id: str = ""
+    base_currency: str = ""
+    quote_currency: str = ""
+    base_increment: str = ""
+    quote_increment: str = ""
+    display_name: str = ""
+    status: str = "online"
+    status_message: str = ""
+    min_market_funds: str = "1"
+
+
 class _Level(msgspec.Struct, gc=False):
     side: str
     event_time: str
@@ -60,6 +74,19 @@ class _Candle(msgspec.Struct, gc=False):
     close: str
     volume: str
     product_id: str
+
+
+def listed(product: Product) -> msgspec.Struct:
+    """A product as the channel `status` lists it."""
+    base, _, quote = product.product_id.partition("-")
+    return _Listed(
+        id=product.product_id,
+        base_currency=base,
+        quote_currency=quote,
+        base_increment=padded(1, SIZE_DECIMALS),
+        quote_increment=padded(1, product.price_decimals),
+        display_name=f"{base}/{quote}",
+    )
 
 
 def trade(product: Product, made: Trade) -> msgspec.Struct:

@@ -26,6 +26,7 @@ SUBSCRIBED_AS = {
     "ticker_batch": "ticker_batch",
     "candles": "candles",
     "l2_data": "level2",
+    "status": "status",
     "heartbeats": "heartbeats",
 }
 """What to subscribe to for a frame, by the channel that it names. Frames of other channels are not served: among them
@@ -39,17 +40,23 @@ class _Item(msgspec.Struct):
     product_id: str = ""
 
 
+class _Listed(msgspec.Struct):
+    id: str
+
+
 class _Event(msgspec.Struct):
     type: str = ""
     product_id: str = ""
     trades: list[_Item] = []
     tickers: list[_Item] = []
     candles: list[_Item] = []
+    # Of the channel status: it names products otherwise.
+    products: list[_Listed] = []
 
     @property
-    def products(self) -> set[str]:
+    def product_ids(self) -> set[str]:
         items = (self, *self.trades, *self.tickers, *self.candles)
-        return {item.product_id for item in items if item.product_id}
+        return {item.product_id for item in items if item.product_id} | {listed.id for listed in self.products}
 
 
 class _Frame(msgspec.Struct):
@@ -220,7 +227,7 @@ def _recorded(data: bytes) -> _Recorded | None:
         return None
     if channel == HEARTBEATS[0]:
         return _Recorded(frame.channel, frozenset({HEARTBEATS}), is_snapshot=False)
-    products = {product for event in frame.events for product in event.products}
+    products = {product for event in frame.events for product in event.product_ids}
     is_snapshot = any(event.type == "snapshot" for event in frame.events)
     return _Recorded(frame.channel, frozenset((channel, product) for product in products), is_snapshot)
 

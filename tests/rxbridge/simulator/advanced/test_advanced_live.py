@@ -303,6 +303,18 @@ def test_a_product_that_was_never_traded_has_an_empty_snapshot(simulate: Simulat
         assert client.frames[-2]["events"] == [{"type": "snapshot", items: []}]
 
 
+def test_the_status_lists_a_product(simulate: Simulate, converse: Converse) -> None:
+    client = converse(advanced(simulate))
+
+    client.subscribe("status", "ETH-USD")
+
+    assert client.receive_acknowledgement() == {"status": ["ETH-USD"]}
+    (event,) = client.frames[0]["events"]
+    assert event["type"] == "snapshot"
+    (product,) = event["products"]
+    assert (product["id"], product["status"], product["quote_increment"]) == ("ETH-USD", "online", "0.01")
+
+
 def test_what_is_unsubscribed_ends_and_the_rest_goes_on(simulate: Simulate, converse: Converse) -> None:
     client = converse(advanced(simulate, rate=200))
     client.subscribe("market_trades", *PRODUCTS)
