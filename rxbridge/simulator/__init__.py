@@ -1,4 +1,4 @@
-"""A server on loopback that speaks Coinbase's Exchange protocol: live markets that are made up, or a recording."""
+"""A server on loopback that speaks Coinbase's two protocols: live markets that are made up, or a recording."""
 
 from rxbridge.errors import MissingExtra
 

@@ -28,7 +28,8 @@ class SimulatorStatistics:
 
     Attributes:
         connections: WebSocket connections that were opened.
-        frames: Frames that were handed to a socket, by wire type. One that goes to two clients counts twice.
+        frames: Frames that were handed to a socket, by wire type, of Advanced Trade by channel. One that goes to two
+            clients counts twice.
         silent_clients: Connections closed because no subscribe came in time.
         slow_clients: Connections closed because too much waited to be sent to them.
         faults: How often each kind of the schedule happened, by its name.
