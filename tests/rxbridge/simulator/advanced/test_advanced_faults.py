@@ -192,7 +192,7 @@ def test_who_is_thrown_out_and_comes_back_is_counted_from_nought(
 
 
 def test_a_connection_that_is_reset_ends_without_a_word(faulty: Callable[..., Any]) -> None:
-    _, client = faulty(Fault("reset", at=0.5, every=5.0), frames=1)
+    _, client = faulty(Fault("reset", at=0.5, every=5.0, side="feed"), frames=1)
     assert client.client.receive_end() is None
 
 
