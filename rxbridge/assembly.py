@@ -155,6 +155,7 @@ def feed(settings: Settings, journal: Journal, statistics: FeedStatistics) -> Fe
         backoff_minimum_seconds=options.backoff_minimum_seconds,
         backoff_maximum_seconds=options.backoff_maximum_seconds,
         ca_file=str(options.ca_file) if options.ca_file else None,
+        key_file=str(options.key_file) if options.key_file else None,
         statistics=statistics,
     )
     return Feed(frames, journal)

@@ -150,6 +150,7 @@ def _feed(settings: Settings) -> str:
         url=feed.url,
         connect_timeout_seconds=feed.connect_timeout_seconds,
         ca_file=str(feed.ca_file) if feed.ca_file else None,
+        key_file=str(feed.key_file) if feed.key_file else None,
         reconnect=False,
         statistics=statistics,
     )

@@ -14,12 +14,13 @@ from tenacity import RetryCallState, Retrying, wait_exponential, wait_random_exp
 
 from operators import retry_with_backoff
 from rxbridge.channels import FEED_URLS, FeedName, wire_name
-from rxbridge.coinbase.advanced_protocol import ADVANCED
+from rxbridge.coinbase.advanced_protocol import ADVANCED, signed
 from rxbridge.coinbase.connection import Plan, connection
 from rxbridge.coinbase.continuity import NUMBERED_BOOKS, until_frames_are_lost
 from rxbridge.coinbase.exchange_protocol import EXCHANGE
 from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejections
+from rxbridge.coinbase.signing import token_maker
 from rxbridge.coinbase.transport import Endpoint
 from rxbridge.errors import ConfigError, FeedError
 from rxbridge.messages import Frame
@@ -43,6 +44,7 @@ def frames(
     backoff_maximum_seconds: float = 30.0,
     rejection_retry_seconds: float = 3600.0,
     ca_file: str | None = None,
+    key_file: str | None = None,
     reconnect: bool = True,
     statistics: FeedStatistics | None = None,
     scheduler: SchedulerBase | None = None,
@@ -81,12 +83,15 @@ def frames(
         backoff_maximum_seconds: The longest.
         rejection_retry_seconds: For how long a refusal is believed.
         ca_file: A file of further trusted certificates (PEM).
+        key_file: A key of Coinbase's, to sign what is asked of Advanced Trade, although public channels need none; see
+            `rxbridge.coinbase.signing.token_maker`.
         reconnect: If not, whatever ends the first connection is the error of this Observable.
         statistics: Counters to keep; written by the feed's thread only.
         scheduler: Keeps the time of the waits between connections.
 
     Raises:
         ConfigError: An argument cannot be used. Raised here, not emitted.
+        MissingExtra: `key_file` needs a package that is not installed.
 
     Emits as its error:
         SubscriptionRejected: Coinbase takes none of the products, and never took one since the subscription to this
@@ -107,7 +112,7 @@ def frames(
             raise ConfigError(name, f"{value} is not positive")
     if backoff_maximum_seconds < backoff_minimum_seconds:
         raise ConfigError("backoff_maximum_seconds", f"{backoff_maximum_seconds} is below the minimum")
-    spoken = _protocol(protocol)
+    spoken = _protocol(protocol, key_file)
     plan = Plan(
         endpoint=Endpoint.of(FEED_URLS[protocol] if url is None else url, ca_file),
         protocol=spoken,
@@ -162,10 +167,14 @@ def _wire_names(feed: FeedName, channels: Sequence[str]) -> tuple[str, ...]:
         raise ConfigError("channels", str(error)) from None
 
 
-def _protocol(name: FeedName) -> FeedProtocol:
+def _protocol(name: FeedName, key_file: str | None) -> FeedProtocol:
     if name not in PROTOCOLS:
         raise ConfigError("protocol", f"unknown feed {name!r}{nearest(name, tuple(PROTOCOLS))}")
-    return PROTOCOLS[name]
+    if key_file is None:
+        return PROTOCOLS[name]
+    if name != "advanced":
+        raise ConfigError("key_file", f"the feed {name!r} takes no key")
+    return signed(token_maker(key_file))
 
 
 def _is_retryable(error: Exception) -> bool:

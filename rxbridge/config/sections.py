@@ -60,6 +60,7 @@ class FeedSettings(Section):
     backoff_maximum_seconds: Seconds = Field(30, description="longest wait before a reconnect")
     max_frame_bytes: ByteSize = Field(ByteSize(64 * 2**20), description="a larger frame ends the connection")
     ca_file: Path | None = Field(None, description="certificates to trust besides the system's, for a proxy or a test")
+    key_file: Path | None = Field(None, description="Coinbase key that signs what is asked for; on advanced only")
 
     @field_validator("products", "channels", mode="before")
     @classmethod
@@ -75,6 +76,14 @@ class FeedSettings(Section):
         """Only what rxbridge can deliver of the feed, each once, and by the name that the program has for it."""
         feed = others.data.get("protocol", "exchange")
         return tuple(dict.fromkeys(canonical(name, feed) for name in value))
+
+    @field_validator("key_file")
+    @classmethod
+    def taken_by_the_feed(cls, value: Path | None, others: ValidationInfo) -> Path | None:
+        """Only Advanced Trade takes such a key."""
+        if value is not None and others.data.get("protocol") == "exchange":
+            raise ValueError("the feed 'exchange' takes no key")
+        return value
 
     @field_validator("url")
     @classmethod

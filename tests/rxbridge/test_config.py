@@ -46,7 +46,8 @@ def test_every_setting_can_be_set_from_the_environment() -> None:
         for field, information in section.model_fields.items():
             flag = type(information.default) is bool
             sample = samples.get(f"{section.table}.{field}", "true" if flag else "7")
-            settings = load(Path("/dev/null"), {}, {environment_name(section, field): sample})
+            environment = {"RXBRIDGE_FEED_PROTOCOL": "advanced", environment_name(section, field): sample}
+            settings = load(Path("/dev/null"), {}, environment)
             assert settings.origins[f"{section.table}.{field}"].kind == "environment"
 
 
@@ -121,6 +122,7 @@ def test_the_key_is_in_no_error_about_the_settings() -> None:
         ('[feed]\nchannels = ["tickr"]\n', r"\[feed\] channels: unknown channel 'tickr'; did you mean 'ticker'\?"),
         ('[feed]\nchannels = ["candles"]\n', r"\[feed\] channels: the feed 'exchange' has no channel 'candles'; known"),
         ('[feed]\nprotocol = "advance"\n', r"\[feed\] protocol: Input should be 'exchange' or 'advanced'"),
+        ('[feed]\nkey_file = "key.json"\n', r"\[feed\] key_file: the feed 'exchange' takes no key"),
         ("[batch]\ncount = 0\n", r"\[batch\] count: .*greater than or equal to 1"),
         ('[feed]\nurl = "http://host"\n', r"\[feed\] url: must start with ws:// or wss://"),
         ("feed = 1\n", r"write \[feed\]"),
