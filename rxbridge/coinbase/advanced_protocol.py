@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from rxbridge.coinbase.answers import Answers, Envelope, Pair, fields, items, read_any, texts
-from rxbridge.coinbase.protocol import FeedProtocol, Verb, Wanted
+from rxbridge.coinbase.protocol import FeedProtocol, Verb
+from rxbridge.coinbase.wanted import Wanted
 
 _HEARTBEATS: Final = "heartbeats"
 

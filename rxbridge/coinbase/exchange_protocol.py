@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from rxbridge.coinbase.answers import Answers, Envelope, Pair, fields, items, read_any, texts
-from rxbridge.coinbase.protocol import FeedProtocol, Verb, Wanted
+from rxbridge.coinbase.protocol import FeedProtocol, Verb
+from rxbridge.coinbase.wanted import Wanted
 
 _ASKED_AS: Final = {"level2_50": "level2_batch"}
 """What an acknowledgement calls a channel, where that is another name than the one to ask for it by (documented)."""

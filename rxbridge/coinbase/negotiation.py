@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from loguru import logger
 
 from rxbridge.coinbase.answers import Answer
-from rxbridge.coinbase.protocol import FeedProtocol, Wanted
+from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejection, Rejections
 from rxbridge.coinbase.subscription import Action, NothingLeft, Send, Settled, Subscription, Unexplained
+from rxbridge.coinbase.wanted import Wanted
 from rxbridge.errors import ConnectionLost, SubscriptionRejected, quoted
 from rxbridge.telemetry.statistics import FeedStatistics
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from rxbridge.channels import FeedName
 from rxbridge.coinbase.answers import Answers
+from rxbridge.coinbase.wanted import Wanted
 
 Verb: TypeAlias = Literal["subscribe", "unsubscribe"]
-
-Wanted: TypeAlias = Mapping[str, tuple[str, ...]]
-"""Products by channel, named as on the wire."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from math import inf
 from typing import TypeAlias
 
 from rxbridge.coinbase.answers import Acknowledged, Answer, Pair, Refused
-from rxbridge.coinbase.protocol import FeedProtocol, Wanted
+from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejection
+from rxbridge.coinbase.wanted import Wanted, halves_of, only, pairs_of, products_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +143,9 @@ class Subscription:
             self._waiting_since = now
         if self._asked is not None and now >= self._waiting_since + self._acknowledge_seconds:
             asked, self._asked = self._asked, None
-            missing = _pairs(asked.wanted) - self._held
+            missing = pairs_of(asked.wanted) - self._held
             if not asked.repeated:
-                self._enqueue(_only(asked.wanted, missing), repeated=True)
+                self._enqueue(only(asked.wanted, missing), repeated=True)
             else:
                 self._given_up |= missing
         return self._advance(now)
@@ -155,7 +156,7 @@ class Subscription:
             allow = _everything
             wanted = self._worth(products, allow)
         heartbeat = self._protocol.heartbeat
-        if heartbeat not in self._channels and (beating := self._allowed(heartbeat, _products(wanted), allow)):
+        if heartbeat not in self._channels and (beating := self._allowed(heartbeat, products_of(wanted), allow)):
             wanted[heartbeat] = beating
         return wanted
 
@@ -181,15 +182,15 @@ class Subscription:
 
     def _on_acknowledged(self, pairs: frozenset[Pair], now: float) -> list[Action]:
         self._held = pairs
-        if self._asked is not None and _pairs(self._asked.wanted) <= pairs:
+        if self._asked is not None and pairs_of(self._asked.wanted) <= pairs:
             self._asked = None
         if self._given_up & pairs:
             self._given_up -= pairs
             self._settled = False
-        lost = _pairs(self._wanted) - pairs - self._given_up
+        lost = pairs_of(self._wanted) - pairs - self._given_up
         if self._settled and lost:
             self._settled = False
-            self._enqueue(_only(self._wanted, lost))
+            self._enqueue(only(self._wanted, lost))
         return self._advance(now)
 
     def _on_refused(self, asked: _Request, refused: Refused) -> list[Action]:
@@ -199,7 +200,7 @@ class Subscription:
             rejections = [Rejection(None, product, reason) for product in products]
         elif channels:
             rejections = [Rejection(channel, None, reason) for channel in channels]
-        elif halves := _halves(asked.wanted):
+        elif halves := halves_of(asked.wanted):
             self._queue.extendleft(_Request(half) for half in reversed(halves))
             return []
         else:
@@ -218,12 +219,12 @@ class Subscription:
         channels = [channel for channel in wanted if channel in named and speaks_of_channels]
         if len(wanted) == 1 and (speaks_of_a_key or not any(map(self._has_products, wanted))):
             channels = list(wanted)
-        products = [product for product in _products(wanted) if product in named and product not in channels]
+        products = [product for product in products_of(wanted) if product in named and product not in channels]
         return products, channels
 
     def _reject(self, rejections: list[Rejection]) -> list[Action]:
         """Want these no longer, nor a product that no channel is left for."""
-        gone = {pair for pair in _pairs(self._wanted) for rejection in rejections if _concerns(rejection, pair)}
+        gone = {pair for pair in pairs_of(self._wanted) for rejection in rejections if _concerns(rejection, pair)}
         reason = rejections[0].reason
         before = self._served()
         self._want_without(gone)
@@ -237,13 +238,13 @@ class Subscription:
 
     def _served(self) -> list[str]:
         """The products that are wanted on any channel that somebody asked for."""
-        return _products({channel: self._wanted.get(channel, ()) for channel in self._serving})
+        return products_of({channel: self._wanted.get(channel, ()) for channel in self._serving})
 
     def _want_without(self, gone: set[Pair]) -> None:
-        self._wanted = _only(self._wanted, _pairs(self._wanted) - gone)
-        left = _pairs(self._wanted)
+        self._wanted = only(self._wanted, pairs_of(self._wanted) - gone)
+        left = pairs_of(self._wanted)
         self._queue = deque(
-            _Request(wanted, request.repeated) for request in self._queue if (wanted := _only(request.wanted, left))
+            _Request(wanted, request.repeated) for request in self._queue if (wanted := only(request.wanted, left))
         )
 
     def _advance(self, now: float) -> list[Action]:
@@ -251,7 +252,7 @@ class Subscription:
         if self._asked is not None:
             self.deadline = self._waiting_since + self._acknowledge_seconds
             return []
-        while self._queue and _pairs(self._queue[0].wanted) <= self._held:
+        while self._queue and pairs_of(self._queue[0].wanted) <= self._held:
             self._queue.popleft()
         if self._queue:
             self.deadline = self._sent_at + self._pause_seconds
@@ -265,42 +266,12 @@ class Subscription:
         if self._settled:
             return []
         self._settled = True
-        wanted = _pairs(self._wanted)
-        return [Settled(_only(self._wanted, wanted & self._held), _only(self._wanted, wanted - self._held))]
+        wanted = pairs_of(self._wanted)
+        return [Settled(only(self._wanted, wanted & self._held), only(self._wanted, wanted - self._held))]
 
 
 def _everything(_channel: str, _product: str) -> bool:
     return True
-
-
-def _pairs(wanted: Wanted) -> set[Pair]:
-    return {(channel, product) for channel, products in wanted.items() for product in products}
-
-
-def _products(wanted: Wanted) -> list[str]:
-    return list(dict.fromkeys(product for products in wanted.values() for product in products))
-
-
-def _only(wanted: Wanted, pairs: set[Pair]) -> dict[str, tuple[str, ...]]:
-    """What of `wanted` is among the pairs, in its order."""
-    left = {channel: tuple(p for p in products if (channel, p) in pairs) for channel, products in wanted.items()}
-    return {channel: products for channel, products in left.items() if products}
-
-
-def _halves(wanted: Wanted) -> list[dict[str, tuple[str, ...]]]:
-    """Halves by product; of a single product by channel; none of a single pair."""
-    pairs = _pairs(wanted)
-    products = _products(wanted)
-    channels = list(wanted)
-    if len(products) > 1:
-        chosen = set(products[: len(products) // 2])
-        first = {pair for pair in pairs if pair[1] in chosen}
-    elif len(channels) > 1:
-        chosen = set(channels[: len(channels) // 2])
-        first = {pair for pair in pairs if pair[0] in chosen}
-    else:
-        return []
-    return [_only(wanted, first), _only(wanted, pairs - first)]
 
 
 def _concerns(rejection: Rejection, pair: Pair) -> bool:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from rxbridge.coinbase.advanced_protocol import ADVANCED
 from rxbridge.coinbase.answers import Acknowledged, Answer, Refused
-from rxbridge.coinbase.protocol import Wanted
 from rxbridge.coinbase.rejections import Rejection
 from rxbridge.coinbase.subscription import Action, NothingLeft, Send, Settled, Subscription, Unexplained
+from rxbridge.coinbase.wanted import Wanted
 from tests.rxbridge.coinbase.servers import advanced_acknowledgement
 
 PRODUCTS = ("BTC-USD", "ETH-USD")

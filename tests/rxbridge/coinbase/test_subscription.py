@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from rxbridge.coinbase.answers import Acknowledged, Refused
 from rxbridge.coinbase.exchange_protocol import EXCHANGE
-from rxbridge.coinbase.protocol import Wanted
 from rxbridge.coinbase.rejections import Rejection
 from rxbridge.coinbase.subscription import (
     Action,
@@ -22,6 +21,7 @@ from rxbridge.coinbase.subscription import (
     Subscription,
     Unexplained,
 )
+from rxbridge.coinbase.wanted import Wanted
 
 PRODUCTS = ("BTC-USD", "ETH-USD", "FOO-USD")
 INVALID = Refused("Failed to subscribe", "FOO-USD is not a valid product")
