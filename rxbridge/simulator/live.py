@@ -158,12 +158,20 @@ class LiveFeed(Feed):
                 tasks.create_task(self._trade())
 
     def pause(self) -> None:
-        """Make no more trades; heartbeats go on."""
+        """Make no more trades, and let the books stand still; heartbeats go on."""
         self._trading.clear()
+        self._halt(halted=True)
 
     def resume(self) -> None:
         """Trade again, from now on."""
+        self._halt(halted=False)
         self._trading.set()
+
+    def _halt(self, *, halted: bool) -> None:
+        for market in self.markets.values():
+            # What would have happened by now still does, and nothing of the time in between.
+            market.settle(self.clock.now_ns())
+            market.is_halted = halted
 
     def greeting(self, subscriptions: Sequence[Subscription]) -> list[tuple[str, bytes]]:
         """What comes first on every subscribe: the last trade once more, a book, the status."""

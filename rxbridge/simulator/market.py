@@ -99,6 +99,7 @@ class Market:
         product: What is traded.
         book: What is bid and asked now.
         sequence: The newest of the numbers that messages have.
+        is_halted: Whether no orders come and go besides those that are traded.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class Market:
         self._kept: dict[int, Trade] = {}
         self._latest: Tick | None = None
         self._settled_ns = start_ns
+        self.is_halted = False
         self._book_changes_per_second = book_changes_per_second
         dice = Random(f"{seed} {product.product_id} book")  # noqa: S311  (a market, not a secret)
         bid = max(1, round(self._middle))
@@ -183,6 +185,9 @@ class Market:
 
         Trades do not depend on it: they are the same whenever, and however often, it is called.
         """
+        if self.is_halted:
+            self._settled_ns = time_ns
+            return
         due = int((time_ns - self._settled_ns) * self._book_changes_per_second / 1_000_000_000)
         if due > MOST_BOOK_CHANGES:
             self._settled_ns = time_ns

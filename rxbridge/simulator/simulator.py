@@ -213,7 +213,9 @@ class Simulator:
             raise self._failure
 
     def pause(self) -> None:
-        """Make no more trades until `resume`; heartbeats go on. When this returns, `trades` stands still.
+        """Make no more trades until `resume`, and let the books stand still; heartbeats go on.
+
+        When this returns, `trades` stands still.
 
         Raises:
             ConfigError: A recording cannot be paused.
@@ -226,7 +228,7 @@ class Simulator:
         asyncio.run_coroutine_threadsafe(pause(), loop).result()
 
     def resume(self) -> None:
-        """Make trades again.
+        """Make trades again, and let the books move.
 
         Raises:
             ConfigError: A recording cannot be paused.

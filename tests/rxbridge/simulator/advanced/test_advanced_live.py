@@ -396,3 +396,20 @@ def test_many_products_are_told_together(simulate: Simulate, converse: Converse,
         receive_up_to(client, simulator, product)
         told = trades_of(client.frames, product)
         assert told == list(simulator.trades(product))[-len(told) :]
+
+
+def test_a_pause_stops_the_books_until_it_is_over(simulate: Simulate, converse: Converse) -> None:
+    simulator = advanced(simulate, rate=0, book_changes_per_second=1000.0, heartbeat_seconds=0.05)
+    client = converse(simulator)
+    client.subscribe("heartbeats")
+    client.subscribe("level2", "BTC-USD")
+    while client.receive()["channel"] != "l2_data" or client.frames[-1]["events"][0]["type"] == "snapshot":
+        pass
+
+    simulator.pause()
+    while [frame["channel"] for frame in client.frames[-5:]] != ["heartbeats"] * 5:
+        client.receive()
+    simulator.resume()
+
+    while client.receive()["channel"] != "l2_data":
+        pass
