@@ -189,5 +189,6 @@ def _contender(letter: str, feed_url: str, sink_url: str, folder: Path) -> Child
         *("run", "--products", PRODUCT, "--channels", "ticker", "--feed-url", feed_url),
         *("--pulsestream-url", sink_url, "--journal", str(folder / "journal")),
         folder=folder,
-        environment={"PULSESTREAM_API_KEY": "benchmark"},
+        # The load takes one connection, which must not be the question for the list of products.
+        environment={"PULSESTREAM_API_KEY": "benchmark", "RXBRIDGE_BACKFILL_URL": "http://127.0.0.1:9"},
     )
