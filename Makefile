@@ -6,6 +6,7 @@ RUNS ?= 10
 SEED ?= 1
 SECONDS_EACH ?= 8
 FAULTS ?=
+FEED ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -43,8 +44,9 @@ check: $(VENV)/.dev ## lint, types, layers
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-chaos: $(VENV)/.dev ## random faults against the real processes, then the audit (RUNS=10 SEED=1, and FAULTS=kill,drop)
-	@$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --seconds $(SECONDS_EACH) --faults "$(FAULTS)"
+chaos: $(VENV)/.dev ## random faults against the real processes, then the audit (RUNS=10 SEED=1, FAULTS=kill,drop, FEED=advanced)
+	@$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --seconds $(SECONDS_EACH) --faults "$(FAULTS)" \
+		$(if $(FEED),--feed $(FEED))
 
 # Tools that nothing else needs, each in an environment of its own.
 $(VENV)/fuzz/.done: locks/demo.txt locks/fuzz.txt pyproject.toml setup.cfg

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.chaos.kinds import FEEDS
 from tests.chaos.processes import ChaosError
 from tests.chaos.run import Result, describe, known_kinds, run
 from tests.chaos.scenarios import SCENARIOS
@@ -35,7 +36,7 @@ def main() -> int:
         kinds = known_kinds(options.faults)
         if options.show:
             for seed in range(options.seed, options.seed + options.runs):
-                print(draw(seed, seconds=options.seconds, kinds=kinds))
+                print(draw(seed, seconds=options.seconds, kinds=kinds, feed=options.feed))
             return 0
         if options.scenario:
             return _show_scenario(options)
@@ -55,6 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of the first; each further one has the next")
     parser.add_argument("--seconds", type=float, default=8.0, help="how long faults happen in a run")
     parser.add_argument("--faults", default="", help="only these kinds, separated by commas")
+    parser.add_argument("--feed", choices=FEEDS, help="only this one of Coinbase's feeds")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
     parser.add_argument("--folder", type=Path, help="where runs are written; a temporary folder by default")
     parser.add_argument("--keep", action="store_true", help="keep what is written, also where all was well")
@@ -80,6 +82,7 @@ def _do_all(options: argparse.Namespace) -> int:
         folder,
         seconds=options.seconds,
         faults=options.faults,
+        feed=options.feed,
         jobs=options.jobs,
         keep=options.keep,
         done=done,
@@ -107,11 +110,12 @@ def _show_scenario(options: argparse.Namespace) -> int:
 def _command(options: argparse.Namespace, seed: int) -> str:
     more = "" if options.seconds == 8.0 else f" SECONDS_EACH={options.seconds:g}"
     more += f" FAULTS={options.faults}" if options.faults else ""
+    more += f" FEED={options.feed}" if options.feed else ""
     return f"make chaos RUNS=1 SEED={seed}{more}"
 
 
 def _work(options: argparse.Namespace, kinds: list[str]) -> int:
-    result = run(draw(options.seed, seconds=options.seconds, kinds=kinds), options.worker)
+    result = run(draw(options.seed, seconds=options.seconds, kinds=kinds, feed=options.feed), options.worker)
     if result.ok and not options.keep:
         shutil.rmtree(options.worker)
     sys.stdout.buffer.write(msgspec.json.encode(result))

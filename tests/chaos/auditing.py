@@ -7,12 +7,12 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
-from tests.chaos.books import Books, read_books, stored
+from tests.chaos.books import Books, crossed_images, read_books, stored
 from tests.chaos.kinds import KINDS, PRODUCTS
 from tests.chaos.processes import environment
+from tests.chaos.quotes import vanished
 from tests.chaos.stage import Stage
 
 COMMAND_SECONDS = 3_600
@@ -20,6 +20,7 @@ COMMAND_SECONDS = 3_600
 
 _AUDIT_FAILED = 1
 _FILE_FAULTS = frozenset({"corrupt_running", "corrupt_stopped"})
+_MIXES_FRAMES = frozenset({"reorder", "duplicate", "huge"}) | _FILE_FAULTS
 
 
 @dataclass(slots=True)
@@ -53,8 +54,8 @@ def audit(stage: Stage) -> Findings:
     rows, books = stored(stage.database), read_books(stage.journal)
     findings.duplicated.extend(f"{key}: {count} rows" for key, count in rows.items() if count > 1)
     _check_trades(stage, rows, books, findings)
-    _check_tickers(stage, rows, books, findings)
-    _check_disconnects(books, findings)
+    findings.silent.extend(vanished(stage, rows, books))
+    _check_images(stage, findings)
     _check_verify(stage, books, findings)
     _check_gaps(stage, books, findings)
     _check_output(stage, findings)
@@ -89,56 +90,19 @@ def _check_trades(stage: Stage, rows: Counter[str], books: Books, findings: Find
         findings.problems.extend(f"REST has these trades, and there is a gap: {gap}" for gap in told)
 
 
-def _check_tickers(stage: Stage, rows: Counter[str], books: Books, findings: Findings) -> None:
-    """Every trade made a ticker: stored, or lost at a disconnect, or by a fault that nobody can see."""
-    markets = {product: stage.simulator.trades(product) for product in PRODUCTS}
-    seen: dict[str, dict[int, int]] = {product: {} for product in PRODUCTS}
-    for entry in books.entries:
-        if entry.kind == "ticker" and entry.trade_id in markets.get(entry.product, ()):
-            seen[entry.product].setdefault(entry.trade_id, entry.connection)
-    unseen = 0
-    for product, lines in seen.items():
-        known = sorted(lines)
-        for before, after in pairwise(known):
-            if lines[before] == lines[after]:
-                unseen += sum(f"coinbase-{product}-{trade}" not in rows for trade in range(before + 1, after))
-    # Coinbase may leave out tickers, and they have no numbers to know it by: only the simulator knows.
-    excused = sum(count for kind, count in stage.fired.items() if KINDS[kind].loses_frames)
-    excused += sum(gap.frames for gap in books.gaps) + books.dropped + _unheard(stage)
-    if unseen > excused:
-        findings.silent.append(f"{unseen} tickers vanished within a connection, and only {excused} are accounted for")
+def _check_images(stage: Stage, findings: Findings) -> None:
+    """Which images of books there must be, `rxbridge verify` says; none of them may tell of what cannot be.
 
-
-def _unheard(stage: Stage) -> int:
-    """About how many trades were made while a connection was half open, which may end without a disconnect."""
-    silences = [fault.seconds or 0.0 for fault in stage.schedule.faults if fault.kind == "silence"]
-    return round(sum(silences) * stage.schedule.rate * 2)
-
-
-def _check_disconnects(books: Books, findings: Findings) -> None:
-    """Between two connections quotes are lost: there must be a gap from the one to the other, or beyond them.
-
-    Its ends are a frame of the one and a frame of the other; where the clock has been set back in between, only one of
-    them can be. A product that is refused for a while has a gap over all the connections meanwhile.
+    The Exchange's books have no numbers by which a loss could be seen, so that they may be crossed where frames are
+    lost; and a fault may send a book that there never was.
     """
-    connections = books.ticker_lines()
-    for product in PRODUCTS:
-        gaps = [
-            gap
-            for gap in books.market_gaps
-            if gap.kind == "quotes" and gap.channel == "ticker" and product in gap.products
-        ]
-        silent = 0
-        for index, (before, after) in enumerate(pairwise(connections), 1):
-            earlier, later = set[int]().union(*connections[:index]), set[int]().union(*connections[index:])
-            silent += not any(
-                gap.first in before or gap.last in after or (gap.first in earlier and gap.last in later) for gap in gaps
-            )
-        # A damaged journal may have lost the very frames with which a gap begins and ends.
-        if silent and not (books.gaps and len(gaps) >= len(connections) - 1):
-            findings.silent.append(
-                f"{silent} of {len(connections) - 1} disconnects without a gap of tickers of {product}"
-            )
+    kinds = stage.schedule.kinds
+    if stage.schedule.feed == "advanced":
+        may_cross = "huge" in kinds
+    else:
+        may_cross = any(KINDS[kind].loses_frames or kind in _MIXES_FRAMES for kind in kinds)
+    if not may_cross:
+        findings.problems.extend(f"a crossed book was told of: {key}" for key in crossed_images(stage.database))
 
 
 def _check_verify(stage: Stage, books: Books, findings: Findings) -> None:

@@ -7,13 +7,29 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, TypeAlias
 
+FeedName: TypeAlias = Literal["exchange", "advanced"]
 Side: TypeAlias = Literal["feed", "sink", "host"]
 Value: TypeAlias = str | int | float | bool
 Choose: TypeAlias = Callable[[Random], Value]
 
+FEEDS: tuple[FeedName, ...] = ("exchange", "advanced")
 SIDES: tuple[Side, ...] = ("feed", "sink", "host")
 PRODUCTS = ("BTC-USD", "ETH-USD")
-CHANNELS = ("ticker", "matches")
+
+CHANNELS: Mapping[FeedName, tuple[str, ...]] = {
+    "exchange": ("ticker", "matches"),
+    "advanced": ("ticker", "matches", "candles"),
+}
+"""What is subscribed to in every run, as rxbridge calls it."""
+
+BOOKS = "level2"
+"""And in some."""
+
+ON_WIRE: Mapping[FeedName, Mapping[str, str]] = {
+    "exchange": {"level2": "level2_batch"},
+    "advanced": {"matches": "market_trades"},
+}
+"""What a feed calls a channel, where that is another name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +43,7 @@ class Kind:
         provoked_by: Another kind, without which it would not show.
         loses_frames: Whether the feed loses or damages frames without a disconnect.
         dead_letters: Whether frames may become dead letters by it.
+        feeds: Where it happens.
     """
 
     side: Side
@@ -35,6 +52,7 @@ class Kind:
     provoked_by: str | None = None
     loses_frames: bool = False
     dead_letters: bool = False
+    feeds: tuple[FeedName, ...] = FEEDS
 
     @property
     def brief(self) -> float | None:
@@ -69,12 +87,12 @@ KINDS: dict[str, Kind] = {
     "truncate": Kind("feed", _SPAN, _RARELY, loses_frames=True, dead_letters=True),
     "huge": Kind("feed", (0.5, 1.0), {"probability": _between(0.01, 0.03)}, dead_letters=True),
     "unknown": Kind("feed", _SPAN, _OFTEN),
-    "level3": Kind("feed", _SPAN, _OFTEN),
+    "level3": Kind("feed", _SPAN, _OFTEN, feeds=("exchange",)),
     "missing_field": Kind("feed", _SPAN, _RARELY, loses_frames=True, dead_letters=True),
     "null_field": Kind("feed", _SPAN, _RARELY, loses_frames=True, dead_letters=True),
-    "last_trade_id_zero": Kind("feed", _SPAN, provoked_by="drop"),
+    "last_trade_id_zero": Kind("feed", _SPAN, provoked_by="drop", feeds=("exchange",)),
     "subscription_error": Kind("feed", _SPAN, {"product": _one_of(*PRODUCTS)}, provoked_by="close"),
-    "partial_ack": Kind("feed", _SPAN, {"channel": _one_of(*CHANNELS)}, provoked_by="close"),
+    "partial_ack": Kind("feed", _SPAN, {"channel": _one_of(*CHANNELS["exchange"])}, provoked_by="close"),
     "clock": Kind("feed", _SPAN, {"offset_seconds": _one_of(-3600, -400, -2, 2, 400, 3600)}),
     "rest_429": Kind("feed", _REST_SPAN, {"retry_after": _one_of(1, 2)}, provoked_by="drop"),
     "rest_500": Kind("feed", _REST_SPAN, provoked_by="drop"),

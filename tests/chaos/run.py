@@ -163,20 +163,24 @@ def wait_for_all(stage: Stage) -> None:
 
 
 def is_settled(stage: Stage) -> bool:
-    """Whether all trades are stored, and nothing waits to be delivered or confirmed."""
+    """Whether all trades are stored, and an image of each book, and nothing waits to be delivered or confirmed."""
     try:
         books = read_books(stage.journal)
     except (JournalError, FileNotFoundError):
         return False
-    missing = missing_trades(stage, stored(stage.database), books)
+    rows = stored(stage.database)
+    missing = missing_trades(stage, rows, books)
     told = [gap for gap in books.market_gaps if gap.kind == "trades"]
     absent = any(
         not any(product in gap.products and gap.first <= trade <= gap.last for gap in told)
         for product, trades in missing.items()
         for trade in trades
     )
+    images = not stage.schedule.books or all(
+        any(key.startswith(f"coinbase-{product}-book-") for key in rows) for product in PRODUCTS
+    )
     at_work = books.waiting or books.unfollowed or (stage.schedule.confirm and books.unconfirmed)
-    return len(missing) == len(PRODUCTS) and not absent and not at_work
+    return len(missing) == len(PRODUCTS) and images and not absent and not at_work
 
 
 def describe(result: Result) -> list[str]:

@@ -14,8 +14,9 @@ HISTORY_SECONDS = 4.0
 
 def simulator_of(schedule: Schedule, port: int, *, history: int = 0) -> Simulator:
     """The market of a schedule, with so many trades of each product in the hours before; not started."""
-    faults = for_server(schedule.of("feed"))
+    faults = for_server(schedule.of("feed"), feed=schedule.feed)
     return Simulator(
+        feed=schedule.feed,
         products=PRODUCTS,
         rate=schedule.rate,
         seed=schedule.seed,

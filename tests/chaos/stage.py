@@ -14,7 +14,7 @@ from typing import Self, TypedDict
 from rxbridge.faults import written
 from rxbridge.simulator import Simulator
 from tests.chaos.certificates import RIGHT, write_certificates
-from tests.chaos.kinds import CHANNELS, PRODUCTS
+from tests.chaos.kinds import PRODUCTS
 from tests.chaos.processes import ChaosError, Running
 from tests.chaos.schedule import Schedule, for_server, wire_name
 from tests.chaos.servers import fired_of, simulator_of
@@ -36,6 +36,7 @@ _HASTE = {
     "RXBRIDGE_FEED_BACKOFF_MINIMUM_SECONDS": "0.05",
     "RXBRIDGE_FEED_BACKOFF_MAXIMUM_SECONDS": "0.5",
     "RXBRIDGE_BATCH_SECONDS": "0.1",
+    "RXBRIDGE_EVENTS_BOOK_SECONDS": "0.2",
     "RXBRIDGE_DELIVERY_CONFIRM_AFTER_SECONDS": "1",
     "RXBRIDGE_RUN_SHUTDOWN_SECONDS": "4",
     "RXBRIDGE_LOG_FORMAT": "json",
@@ -58,7 +59,7 @@ class StageOptions(TypedDict, total=False):
     settings: dict[str, str]
     rate_limit: int
     simulator: Simulator | None
-    channels: tuple[str, ...]
+    channels: tuple[str, ...] | None
 
 
 class Stage:
@@ -70,7 +71,7 @@ class Stage:
         settings: Environment variables of the bridge, over those of the suite.
         rate_limit: Events a minute that PulseStream takes; 0 for no limit.
         simulator: The market, if it is a special one.
-        channels: What the bridge subscribes to.
+        channels: What the bridge subscribes to, if it is not what the schedule says.
 
     Attributes:
         key: PulseStream's key, which nothing may ever say.
@@ -89,7 +90,7 @@ class Stage:
         settings: dict[str, str] | None = None,
         rate_limit: int = 0,
         simulator: Simulator | None = None,
-        channels: tuple[str, ...] = CHANNELS,
+        channels: tuple[str, ...] | None = None,
     ) -> None:
         self.schedule = schedule
         self.folder = folder
@@ -105,7 +106,7 @@ class Stage:
         self._feed_port = _free_port()
         self.simulator = simulator if simulator is not None else simulator_of(schedule, self._feed_port)
         self._rate_limit = rate_limit
-        self._channels = channels
+        self._channels = schedule.channels if channels is None else channels
         self._port = _free_port()
         self._settings = settings or {}
         self._file_limit = resource.RLIM_INFINITY
@@ -158,6 +159,7 @@ class Stage:
         """What the bridge, and every other command, is configured with."""
         return {
             **_HASTE,
+            "RXBRIDGE_FEED_PROTOCOL": self.schedule.feed,
             "RXBRIDGE_FEED_URL": self.simulator.url,
             "RXBRIDGE_FEED_PRODUCTS": ",".join(PRODUCTS),
             "RXBRIDGE_FEED_CHANNELS": ",".join(self._channels),

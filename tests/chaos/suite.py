@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.chaos.kinds import KINDS
+from tests.chaos.kinds import KINDS, FeedName
 from tests.chaos.processes import ROOT, environment
 from tests.chaos.run import Result, describe
 
@@ -25,6 +25,7 @@ def run_all(
     *,
     seconds: float,
     faults: str,
+    feed: FeedName | None = None,
     jobs: int,
     keep: bool,
     done: Callable[[Result], None],
@@ -36,6 +37,7 @@ def run_all(
         folder: Each has a folder in it, by the name of its seed; removed where all was well, unless `keep`.
         seconds: How long faults happen in each.
         faults: The kinds to choose from, separated by commas; empty for all.
+        feed: Which of Coinbase's feeds; None for the one that each draws.
         jobs: How many at a time.
         keep: Whether to keep all folders.
         done: Is given each result when it is there.
@@ -43,7 +45,7 @@ def run_all(
     Returns:
         The results, by seed.
     """
-    workers = _Workers()
+    workers = _Workers([] if feed is None else ["--feed", feed])
     results: list[Result] = []
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -64,7 +66,8 @@ def run_all(
 class _Workers:
     """The processes that do the runs; ended with everything that they have started."""
 
-    def __init__(self) -> None:
+    def __init__(self, more: Sequence[str]) -> None:
+        self._more = more
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
         self._ended = False
@@ -76,7 +79,7 @@ class _Workers:
             if self._ended:
                 return Result(seed, problems=["interrupted"])
             worker = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos", *given, *(["--keep"] if keep else [])],
+                [sys.executable, "-m", "tests.chaos", *given, *self._more, *(["--keep"] if keep else [])],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.auditing import audit
-from tests.chaos.kinds import KINDS
+from tests.chaos.kinds import FEEDS, KINDS
 from tests.chaos.processes import ChaosError, wait_until
 from tests.chaos.run import Result, describe, is_settled, known_kinds
 from tests.chaos.schedule import draw, for_server, planned
@@ -19,10 +19,13 @@ from tests.chaos.suite import run_all, summary
 
 SELECTION = {
     101: "kill",
-    102: "drop,close,garbage",
+    107: "drop,close,garbage",
     103: "terminate,disk_full,duplicate",
 }
-"""Seeds, and the kinds that each draws from: those whose consequences are over soon."""
+"""Seeds, and the kinds that each draws from: those whose consequences are over soon.
+
+The second is one of Advanced Trade, the third has books, and so has the second.
+"""
 
 
 @pytest.mark.timeout(240)
@@ -54,9 +57,34 @@ def test_every_kind_is_drawn_and_is_what_the_servers_take() -> None:
         assert all(fault.end <= schedule.seconds + 2 for fault in schedule.faults)
         for side in ("feed", "sink"):
             # Making one checks it: a kind or parameter that a server does not know is a ConfigError.
-            assert len(for_server(schedule.of(side))) == len(schedule.of(side))
+            assert len(for_server(schedule.of(side), feed=schedule.feed)) == len(schedule.of(side))
 
     assert set(KINDS) == set(drawn)
+
+
+def test_both_feeds_are_drawn_with_books_and_without() -> None:
+    schedules = [draw(seed) for seed in range(400)]
+    drawn = Counter((schedule.feed, schedule.books) for schedule in schedules)
+
+    assert 0.25 < sum(drawn["advanced", books] for books in (True, False)) / 400 < 0.42
+    assert 0.4 < sum(drawn[feed, True] for feed in FEEDS) / 400 < 0.6
+    assert all(drawn[feed, books] for feed in FEEDS for books in (True, False))
+    assert all(schedule.feed in KINDS[kind].feeds for schedule in schedules for kind in schedule.kinds)
+
+
+def test_a_seed_draws_the_same_faults_on_either_feed_but_for_those_that_do_not_happen_there() -> None:
+    for seed in range(200):
+        exchange, advanced = (draw(seed, feed=feed) for feed in FEEDS)
+        here, there = ([(fault.kind, fault.at, fault.seconds) for fault in one.faults] for one in (exchange, advanced))
+
+        assert set(there) <= set(here)
+        assert here == there or not exchange.kinds.isdisjoint({"level3", "last_trade_id_zero"})
+        assert (exchange.rate, exchange.books) == (advanced.rate, advanced.books)
+
+
+def test_a_kind_that_happens_on_one_feed_only_chooses_the_feed() -> None:
+    assert {draw(seed, kinds=["level3"]).feed for seed in range(30)} == {"exchange"}
+    assert {draw(seed, kinds=["level3", "kill"], feed="advanced").kinds for seed in range(30)} == {frozenset({"kill"})}
 
 
 def test_what_makes_a_server_lie_is_confirmed() -> None:
@@ -72,8 +100,8 @@ def test_a_misspelt_kind_is_refused() -> None:
 
 @pytest.fixture
 def finished(tmp_path: Path) -> Iterator[Stage]:
-    """A run of a second in which nothing went wrong; PulseStream still answers."""
-    with Stage(planned(7, [], seconds=1.0, rate=40.0), tmp_path) as stage:
+    """A run of a second in which nothing went wrong, of Advanced Trade with books; PulseStream still answers."""
+    with Stage(planned(7, [], seconds=1.0, rate=40.0, feed="advanced", books=True), tmp_path) as stage:
         assert stage.bridge is not None
         stage.bridge.wait_for("Subscription confirmed")
         assert wait_until(lambda: sum(len(stage.simulator.trades(name)) for name in ("BTC-USD", "ETH-USD")) > 30, 30)
@@ -109,8 +137,13 @@ def test_the_audit_notices_what_it_is_there_for(finished: Stage) -> None:
     assert change(finished, SECOND_ROW, other) == 1
     assert describe_findings(finished)[1] == 1
 
+    crossed = "UPDATE events SET payload = replace(payload, '\"is_crossed\":false', '\"is_crossed\":true')"
+    assert change(finished, crossed)
+    images = describe_findings(finished)[3]
+    assert images > 0
+
     (finished.folder / "bridge.log").write_text(f"Traceback, and {finished.key}\n", encoding="utf-8")
-    assert describe_findings(finished)[3] == 2
+    assert describe_findings(finished)[3] == images + 2
 
 
 def describe_findings(stage: Stage) -> tuple[int, int, int, int]:
