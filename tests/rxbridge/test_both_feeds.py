@@ -76,8 +76,8 @@ def stage(command: Start, tmp_path: Path) -> Iterator[Stage]:
 
 def test_the_recording_of_advanced_trade(stage: Stage, real_recording: Callable[[str], Path]) -> None:
     channels = "ticker,trades,candles,level2"
-    with Simulator(recording=partial(read, real_recording("advanced-2026")), speed=3) as simulator:
-        run = stage.run(simulator, "advanced", channels, "BTC-USD,ETH-USD", "--exit-when-idle", 3)
+    with Simulator(recording=partial(read, real_recording("advanced-2026")), speed=6) as simulator:
+        run = stage.run(simulator, "advanced", channels, "BTC-USD,ETH-USD", "--exit-when-idle", 1.5)
         assert run.wait() == 0, run.stderr
 
     stored, books = stage.stored(), stage.books()
@@ -96,8 +96,8 @@ def test_the_recording_of_the_exchange(stage: Stage, real_recording: Callable[[s
     channels = "ticker,matches,level2"
     path = real_recording("exchange-2021")
     products = {json.loads(frame.data).get("product_id") for frame in read(path)} - {None}
-    with Simulator(recording=partial(read, path), speed=4) as simulator:
-        run = stage.run(simulator, "exchange", channels, ",".join(sorted(products)), "--exit-when-idle", 3)
+    with Simulator(recording=partial(read, path), speed=8) as simulator:
+        run = stage.run(simulator, "exchange", channels, ",".join(sorted(products)), "--exit-when-idle", 1.5)
         assert run.wait() == 0, run.stderr
 
     stored, books = stage.stored(), stage.books()
@@ -112,8 +112,8 @@ def test_the_recording_of_the_exchange(stage: Stage, real_recording: Callable[[s
 @pytest.mark.parametrize("feed", ["exchange", "advanced"])
 def test_nothing_is_lost_of_a_simulated_market_with_books(stage: Stage, wait_for: Start, feed: Any) -> None:
     channels = "ticker,trades,level2" + (",candles" if feed == "advanced" else "")
-    faults = [Fault("drop", probability=0.02, at=1.0), Fault("close", at=3.0, every=3.0, code=1012)]
-    with Simulator(feed=feed, products=("BTC-USD", "ETH-USD"), rate=50.0, faults=faults) as simulator:
+    faults = [Fault("drop", probability=0.02, at=1.0), Fault("close", at=2.0, every=2.0, code=1012)]
+    with Simulator(feed=feed, products=("BTC-USD", "ETH-USD"), rate=120.0, faults=faults) as simulator:
         run = stage.run(simulator, feed, channels, "BTC-USD,ETH-USD")
         wait_for(lambda: len(simulator.trades("BTC-USD")) > 120)
         run.send(signal.SIGKILL)
