@@ -11,19 +11,30 @@ is received after it, and heartbeats come every second.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from typing import TypeAlias
 
 from loguru import logger
-from reactivex import Observable
-from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from operators import OrderBook
 from rxbridge.coinbase.advanced.sequence import sequence_num
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events import EventRules
+from rxbridge.events.cleaning import shorten
 from rxbridge.journal import Journal
-from rxbridge.messages import OWN_CONNECTION, BookImage, BookSnapshot, BookUpdate, Frame, Message, Part
+from rxbridge.messages import (
+    MOST_LEVELS,
+    OWN_CONNECTION,
+    BookImage,
+    BookSnapshot,
+    BookUpdate,
+    Frame,
+    Message,
+    Part,
+)
 
 CHANNEL = "level2"
 """The channel whose messages become books."""
@@ -32,19 +43,51 @@ CHANNEL = "level2"
 _AHEAD = Part(count=2)
 """An image is told of before the message of the frame that it came with, so that frame is not done with it."""
 
-_Levels = tuple[tuple[str, str], ...]
+_LONGEST_NUMBER = 100
+"""Digits of a price or a size that are written out. Coinbase's have 16; `1e999999999` would have a thousand million."""
+
+_TOLD = 300
+"""Characters of what the log is told; a number that is none may be long."""
+
+_MOST_BOOKS = 10_000
+"""Coinbase has less than a thousand products."""
+
+_Levels: TypeAlias = tuple[tuple[str, str], ...]
+
+_OF_ANOTHER_KIND = re.compile(rb'\{"(?:type":"(?!l2update"|snapshot")|channel":"(?!l2_data"))[a-z0-9_]+"').match
+"""The beginning of a frame that says that it is of no book."""
+
+
+Unparsed: TypeAlias = Callable[[Frame, MalformedFrame], None]
 
 
 class _Book:
     """One product's book, and what its last image has shown."""
 
-    __slots__ = ("book", "is_reset", "shown", "was_crossed")
+    __slots__ = ("book", "changes", "is_reset", "shown", "was_crossed")
 
     def __init__(self) -> None:
         self.book = OrderBook()
         self.is_reset = True
         self.was_crossed = False
         self.shown: tuple[_Levels, _Levels] | None = None
+        self.changes = 0  # since the levels were counted
+
+    def apply_snapshot(self, snapshot: BookSnapshot) -> None:
+        self.book.apply_snapshot(snapshot.bids, snapshot.asks)
+
+    def apply_update(self, update: BookUpdate) -> None:
+        changes = update.changes
+        self.book.apply_update(changes)
+        self._limit(len(changes))
+
+    def _limit(self, changes: int) -> None:
+        self.changes += changes
+        if self.changes > MOST_LEVELS:
+            # Counting takes a while, so it is not done at every update.
+            self.changes = 0
+            if len(self.book.bids()) + len(self.book.asks()) > MOST_LEVELS:
+                raise ValueError(f"a book of more than {MOST_LEVELS} levels")
 
 
 class Books:
@@ -68,27 +111,44 @@ class Books:
         self._moment = 0
         self._offset = 0
         self._at = 0
-        self._images: list[BookImage] = []
 
-    def see(self, frame: Frame) -> None:
-        """Take note of the next frame, before its messages."""
+    def read(self, frame: Frame, unparsed: Unparsed | None = None) -> list[Message]:
+        """The images that are due at the next frame, one a product at most, and then its messages.
+
+        Args:
+            frame: The next one.
+            unparsed: Is told if it cannot be read, and why; there are no messages then.
+        """
+        read: list[Message] = [*self._see(frame)]
+        try:
+            messages = decode(frame)
+        except MalformedFrame as error:
+            self._miss(frame)
+            if unparsed is not None:
+                unparsed(frame, error)
+            return read
+        for message in messages:
+            if isinstance(message, (BookSnapshot, BookUpdate)) and frame.connection != OWN_CONNECTION:
+                self._apply(message)
+        read += messages
+        return read
+
+    def _see(self, frame: Frame) -> list[BookImage]:
+        images: list[BookImage] = []
         if frame.connection != OWN_CONNECTION:
             moment = frame.received_at // self._interval
             if moment != self._moment:
                 self._moment = moment
-                self._images += self._due(frame)
+                images = self._due(frame)
             self._at = frame.received_at
         self._follow(frame)
-
-    def take(self) -> list[BookImage]:
-        """The images that are due, one a product and frame at most."""
-        images, self._images = self._images, []
         return images
 
-    def apply(self, message: Message) -> None:
-        """Take the next message of the frame that was seen last."""
-        if isinstance(message, (BookSnapshot, BookUpdate)) and message.frame.connection != OWN_CONNECTION:
-            self._apply(message)
+    def _miss(self, frame: Frame) -> None:
+        """Trust no book any more that this frame, which cannot be read, may have been of."""
+        if self._books and frame.connection != OWN_CONNECTION and not _OF_ANOTHER_KIND(frame.data):
+            self._discard()
+            self.troubled("", "a frame cannot be read, so every book waits for its next snapshot")
 
     def _follow(self, frame: Frame) -> None:
         """Trust no book any more when frames may be missing from it."""
@@ -112,22 +172,30 @@ class Books:
     def _apply(self, message: BookSnapshot | BookUpdate) -> None:
         product = message.product_id
         if not product:
+            if self._books:
+                self._discard()
+                self.troubled("", "a message does not say of which product it is, so every book waits for its snapshot")
             return
         try:
             if isinstance(message, BookSnapshot):
+                if product not in self._books and len(self._books) >= _MOST_BOOKS:
+                    raise ValueError(f"there are {_MOST_BOOKS} books already")  # noqa: TRY301 - told like the others
                 kept = _Book()
-                kept.book.apply_snapshot(message.bids, message.asks)
+                kept.apply_snapshot(message)
                 self._books[product] = kept
             elif (kept := self._books.get(product)) is not None:
-                kept.book.apply_update(message.changes)
+                kept.apply_update(message)
             else:
                 return  # of a book that waits for its snapshot
         except (ValueError, TypeError) as error:
-            self._books.pop(product, None)
-            self._changed.pop(product, None)
-            self.troubled(product, f"a message of it cannot be read, so it waits for its next snapshot: {error}")
+            self._give_up(product, error)
             return
         self._changed[product] = None
+
+    def _give_up(self, product: str, error: Exception) -> None:
+        self._books.pop(product, None)
+        self._changed.pop(product, None)
+        self.troubled(product, f"it cannot be followed, so it waits for its next snapshot: {error}")
 
     def _due(self, frame: Frame) -> list[BookImage]:
         changed, self._changed = self._changed, {}
@@ -135,10 +203,14 @@ class Books:
 
     def _image(self, product: str, kept: _Book, frame: Frame) -> BookImage | None:
         bids, asks = kept.book.top(self._depth)
-        levels = (
-            tuple((f"{price:f}", f"{size:f}") for price, size in bids),
-            tuple((f"{price:f}", f"{size:f}") for price, size in asks),
-        )
+        try:
+            levels = (
+                tuple((_written(price), _written(size)) for price, size in bids),
+                tuple((_written(price), _written(size)) for price, size in asks),
+            )
+        except ValueError as error:
+            self._give_up(product, error)
+            return None
         if levels == kept.shown:
             return None
         is_crossed = kept.book.is_crossed
@@ -158,40 +230,19 @@ class Books:
         return image
 
 
+def _written(number: Decimal) -> str:
+    if abs(number.adjusted()) > _LONGEST_NUMBER or len(number.as_tuple().digits) > _LONGEST_NUMBER:
+        raise ValueError(f"a number of more than {_LONGEST_NUMBER} digits")
+    return f"{number:f}"
+
+
 def _pass_over(_product: str, _text: str) -> None:
     """Who reads the journal again was told before."""
 
 
 def log_trouble(product: str, text: str) -> None:
     """Tell the log what is wrong with a book."""
-    logger.warning("[BOOK] {}: {}", product or "all products", text)
-
-
-def with_images(books: Books) -> Callable[[Observable[Message]], Observable[Message]]:
-    """Put the images that are due in front of each message. Somebody else lets the books see the frames.
-
-    messages   S---u---u---h------u---h---|
-    result     S---u---u---1-h----u---2-h-|
-    """
-
-    def operator(source: Observable[Message]) -> Observable[Message]:
-        def subscribe(observer: ObserverBase[Message], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            def on_next(message: Message) -> None:
-                try:
-                    images = books.take()
-                    books.apply(message)
-                except Exception as error:  # noqa: BLE001 - a defect is the stream's error, as in every operator
-                    observer.on_error(error)
-                    return
-                for image in images:
-                    observer.on_next(image)
-                observer.on_next(message)
-
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
-
-        return Observable(subscribe)
-
-    return operator
+    logger.warning("[BOOK] {}: {}", shorten(product, _TOLD) or "all products", shorten(text, _TOLD))
 
 
 def resumed(rules: EventRules, journal: Journal, after: int) -> Books:
@@ -205,15 +256,7 @@ def resumed(rules: EventRules, journal: Journal, after: int) -> Books:
     """
     books = Books(rules)
     for frame in _of_connection(journal, after):
-        books.see(frame)
-        try:
-            messages = decode(frame)
-        except MalformedFrame:
-            continue
-        for message in messages:
-            # What was due before a message was told of then; what is due and was not is told of with the next one.
-            books.take()
-            books.apply(message)
+        books.read(frame)
     return books
 
 

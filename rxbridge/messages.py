@@ -89,7 +89,8 @@ UPDATES_FIELD = "updates (not on the wire of the Exchange)"
 MOST_LEVELS = 500_000
 """Levels of a book that are read of one message. Coinbase's largest have 46,000."""
 
-_EMPTY_LIST = msgspec.Raw(b"[]")
+NO_LEVELS = msgspec.Raw()
+"""In the place of levels that are not there. A list of none is something else."""
 
 
 class MessageBase(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -216,29 +217,26 @@ class BookSnapshot(MessageBase, frozen=True, gc=False, tag="snapshot"):
 
     product_id: str | None = None
     time: str | None = None
-    bids_data: msgspec.Raw = msgspec.field(default=_EMPTY_LIST, name="bids")
-    asks_data: msgspec.Raw = msgspec.field(default=_EMPTY_LIST, name="asks")
-    updates_data: msgspec.Raw = msgspec.field(default=_EMPTY_LIST, name=UPDATES_FIELD)
+    bids_data: msgspec.Raw = msgspec.field(default=NO_LEVELS, name="bids")
+    asks_data: msgspec.Raw = msgspec.field(default=NO_LEVELS, name="asks")
+    updates_data: msgspec.Raw = msgspec.field(default=NO_LEVELS, name=UPDATES_FIELD)
 
     @property
     def bids(self) -> Sequence[tuple[str, str]]:
         """Levels of (price, size), decimal text, in any order.
 
         Raises:
-            ValueError: They are out of shape, or more than `MOST_LEVELS`.
+            ValueError: They are not there, out of shape, or more than `MOST_LEVELS`.
         """
-        levels = _levels(self.updates_data)
-        return _pairs(self.bids_data) + [
-            (level.price_level, level.new_quantity) for level in levels if level.side == "bid"
-        ]
+        return _pairs(self.bids_data) if self.part.feed == "exchange" else self._of_side("bid")
 
     @property
     def asks(self) -> Sequence[tuple[str, str]]:
         """Likewise."""
-        levels = _levels(self.updates_data)
-        return _pairs(self.asks_data) + [
-            (level.price_level, level.new_quantity) for level in levels if level.side == "offer"
-        ]
+        return _pairs(self.asks_data) if self.part.feed == "exchange" else self._of_side("offer")
+
+    def _of_side(self, side: str) -> list[tuple[str, str]]:
+        return [(one.price_level, one.new_quantity) for one in _levels(self.updates_data) if one.side == side]
 
 
 class BookUpdate(MessageBase, frozen=True, gc=False, tag="l2update"):
@@ -251,18 +249,19 @@ class BookUpdate(MessageBase, frozen=True, gc=False, tag="l2update"):
 
     product_id: str | None = None
     time: str | None = None
-    changes_data: msgspec.Raw = msgspec.field(default=_EMPTY_LIST, name="changes")
-    updates_data: msgspec.Raw = msgspec.field(default=_EMPTY_LIST, name=UPDATES_FIELD)
+    changes_data: msgspec.Raw = msgspec.field(default=NO_LEVELS, name="changes")
+    updates_data: msgspec.Raw = msgspec.field(default=NO_LEVELS, name=UPDATES_FIELD)
 
     @property
     def changes(self) -> Sequence[tuple[str, str, str]]:
         """Levels of (side, price, size): a size is absolute, and zero removes the level; sides as the feed says them.
 
         Raises:
-            ValueError: They are out of shape, or more than `MOST_LEVELS`.
+            ValueError: They are not there, out of shape, or more than `MOST_LEVELS`.
         """
-        levels = _levels(self.updates_data)
-        return _changes(self.changes_data) + [(level.side, level.price_level, level.new_quantity) for level in levels]
+        if self.part.feed == "exchange":
+            return _changes(self.changes_data)
+        return [(level.side, level.price_level, level.new_quantity) for level in _levels(self.updates_data)]
 
 
 class BookImage(MessageBase, frozen=True, gc=False, tag="rxbridge_book"):
@@ -374,7 +373,7 @@ _OTHER_SIDE = {"buy": "sell", "sell": "buy"}
 class _Level(msgspec.Struct, gc=False):
     """A level as Advanced Trade writes it."""
 
-    side: str
+    side: Literal["bid", "offer"]
     price_level: str
     new_quantity: str
 
@@ -382,24 +381,26 @@ class _Level(msgspec.Struct, gc=False):
 _Decoded = TypeVar("_Decoded")
 
 _PAIRS_DECODER = msgspec.json.Decoder(list[tuple[str, str]] | None)
-_CHANGES_DECODER = msgspec.json.Decoder(list[tuple[str, str, str]] | None)
-_LEVELS_DECODER = msgspec.json.Decoder(list[_Level] | None)
+_CHANGES_DECODER = msgspec.json.Decoder(list[tuple[str, str, str]])
+_LEVELS_DECODER = msgspec.json.Decoder(list[_Level])
 
 
 def _pairs(data: msgspec.Raw) -> list[tuple[str, str]]:
-    return _read(_PAIRS_DECODER, data) or []
+    return _read(_PAIRS_DECODER, data) or []  # a side on which there is nothing may be null
 
 
 def _changes(data: msgspec.Raw) -> list[tuple[str, str, str]]:
-    return _read(_CHANGES_DECODER, data) or []
+    return _read(_CHANGES_DECODER, data)
 
 
 def _levels(data: msgspec.Raw) -> list[_Level]:
-    return _read(_LEVELS_DECODER, data) or []
+    return _read(_LEVELS_DECODER, data)
 
 
 def _read(decoder: msgspec.json.Decoder[_Decoded], data: msgspec.Raw) -> _Decoded:
     content = bytes(data)
+    if not content:
+        raise ValueError("its levels are not there")
     if content.count(b"[") + content.count(b"{") > MOST_LEVELS:
         raise ValueError(f"a book of more than {MOST_LEVELS} levels")
     try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Literal, TypeAlias
 
 from reactivex import Observable
@@ -20,7 +21,7 @@ from reactivex.abc import SchedulerBase
 
 from operators import attempt, batch, dedupe, only, parse
 from rxbridge import books
-from rxbridge.books import Books, with_images
+from rxbridge.books import Books
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events import EncodedEvent, EventRules, encode, event_id, to_event
@@ -87,12 +88,11 @@ def events(
         return encode(event, frame.offset, frame.received_at, message.part)
 
     def chain(frames: Observable[Frame]) -> Observable[EncodedEvent]:
+        read: Callable[[Frame], Iterable[Message]] = decode
         if kept_books is not None and books.CHANNEL in channels:
-            seen_frames = frames.pipe(ops.do_action(kept_books.see))
-            messages = seen_frames.pipe(parse(decode, unparsed), with_images(kept_books))
-        else:
-            messages = frames.pipe(parse(decode, unparsed))
-        messages = messages.pipe(
+            read = partial(kept_books.read, unparsed=unparsed)
+        messages = frames.pipe(
+            parse(read, unparsed),
             only(*wanted, otherwise=ignore),
             dedupe(event_id, remember=REMEMBERED_IDS, seen=seen, repeated=repeat),
         )

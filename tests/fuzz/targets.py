@@ -103,16 +103,10 @@ def books(data: bytes) -> None:
     kept = Books(EventRules(book_depth=3, book_seconds=1.0))
     for number, line in enumerate(data.split(b"\n")[:50], 1):
         frame = Frame(line, RECEIVED_AT + number * 400_000_000, connection=1, index=number, offset=number)
-        kept.see(frame)
-        try:
-            messages = decode(frame)
-        except MalformedFrame:
-            continue
-        for message in messages:
-            for image in kept.take():
-                assert len(image.bids) <= 3 >= len(image.asks)
-                _require_event(image, frame)
-            kept.apply(message)
+        for message in kept.read(frame):
+            if isinstance(message, BookImage):
+                assert len(message.bids) <= 3 >= len(message.asks)
+                _require_event(message, frame)
 
 
 def own_frames(data: bytes) -> None:

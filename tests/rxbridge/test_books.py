@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 
 from operators import OrderBook
 from rxbridge.books import Books, resumed
-from rxbridge.coinbase.decoding import decode
 from rxbridge.confirmation.reading import EventMaker
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import MemoryJournal
 from rxbridge.journal.sqlite import SqliteJournal
-from rxbridge.messages import OWN_CONNECTION, BookImage, BookSnapshot, BookUpdate, Frame
+from rxbridge.messages import OWN_CONNECTION, BookImage, BookSnapshot, BookUpdate, Frame, Heartbeat
 
 SECOND = 10**9
 OPENED = 1_700_000_000 * SECOND
@@ -56,10 +55,7 @@ def images(*frames: Frame, books: Books | None = None) -> list[BookImage]:
     kept = Books(RULES) if books is None else books
     found: list[BookImage] = []
     for one in numbered(frames):
-        kept.see(one)
-        for message in decode(one):
-            found += kept.take()
-            kept.apply(message)
+        found += [message for message in kept.read(one) if isinstance(message, BookImage)]
     return found
 
 
@@ -137,7 +133,24 @@ def test_a_crossed_book_is_told_of_once() -> None:
         update("buy", "nine", "1"),
         update("buy", "9", "-1"),
         frame({"type": "l2update", "product_id": "BTC-USD", "changes": [["buy"]]}),
-        frame({"type": "snapshot", "product_id": "BTC-USD", "bids": [["NaN", "1"]]}),
+        frame({"type": "snapshot", "product_id": "BTC-USD", "bids": [["NaN", "1"]], "asks": []}),
+        frame({"type": "snapshot", "product_id": "BTC-USD", "asks": [["10", "1"]]}),
+        frame({"type": "l2update", "product_id": "BTC-USD"}),
+        frame({"type": "l2update", "product_id": "BTC-USD", "changes": None}),
+        frame({"channel": "l2_data", "events": [{"type": "update", "product_id": "BTC-USD"}]}),
+        frame({"channel": "l2_data", "events": [{"product_id": "BTC-USD", "updates": []}]}),
+        frame(
+            {
+                "channel": "l2_data",
+                "events": [
+                    {
+                        "type": "snapshot",
+                        "product_id": "BTC-USD",
+                        "updates": [{"side": "up", "price_level": "9", "new_quantity": "1"}],
+                    }
+                ],
+            }
+        ),
     ],
 )
 def test_a_book_that_cannot_be_followed_waits_for_its_next_snapshot(odd: Frame) -> None:
@@ -149,7 +162,69 @@ def test_a_book_that_cannot_be_followed_waits_for_its_next_snapshot(odd: Frame) 
     assert [one.bids[0][0] for one in images(*frames, books=books)] == ["1"]
     ((product, text),) = told
     assert product == "BTC-USD"
-    assert "cannot be read" in text
+    assert "cannot be followed" in text
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        frame(b'{"type":"l2update","product_id":"BTC-USD","changes":[["buy","9'),
+        frame(b'{"channel":"l2_data","events":[{"type":"update","product_id":"BTC'),
+        frame(b"\xff\xfe"),
+        frame({"type": "l2update", "product_id": {}, "changes": [["buy", "9", "0"]]}),
+        frame({"type": "l2update", "changes": [["buy", "9", "0"]]}),
+    ],
+)
+def test_what_may_have_been_of_any_book_makes_every_book_wait(odd: Frame) -> None:
+    told: list[str] = []
+    books = Books(RULES)
+    books.troubled = lambda product, _: told.append(product)
+    frames = [snapshot("9", "10"), snapshot("1", "2", product="ETH-USD"), odd, heartbeat(1)]
+
+    assert images(*frames, books=books) == []
+    assert told == [""]
+
+
+@pytest.mark.parametrize("odd", [b'{"type":"ticker","pro', b'{"type":"match","price":{}}', b'{"channel":"ticker","e'])
+def test_a_damaged_frame_of_another_kind_harms_no_book(odd: bytes) -> None:
+    assert len(images(snapshot("9", "10"), frame(odd), heartbeat(1))) == 1
+
+
+@pytest.mark.parametrize("number", ["1e300", "1e-300", "1" * 101, "1e999999999999"])
+def test_a_number_of_no_end_is_never_written_out(number: str) -> None:
+    told: list[str] = []
+    books = Books(RULES)
+    books.troubled = lambda product, _: told.append(product)
+
+    assert images(snapshot(number, "10"), heartbeat(1), books=books) == []
+    assert images(snapshot("9", "10", at=2), update("sell", "10", number, at=2), heartbeat(3), books=books) == []
+    assert told == ["BTC-USD", "BTC-USD"]
+
+
+def test_neither_books_nor_their_levels_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rxbridge.books.MOST_LEVELS", 4)
+    monkeypatch.setattr("rxbridge.books._MOST_BOOKS", 2)
+    told: list[str] = []
+    books = Books(RULES)
+    books.troubled = lambda product, _: told.append(product)
+    frames = [
+        snapshot("9", "10", product="A"),
+        snapshot("9", "10", product="B"),
+        snapshot("9", "10", product="C"),
+        *[update("buy", "9", str(size), product="A") for size in range(1, 20)],
+        *[update("buy", str(price), "1", product="B") for price in range(6)],
+        snapshot("9", "10", product="A"),
+        heartbeat(1),
+    ]
+
+    assert [image.product_id for image in images(*frames, books=books)] == ["A"]
+    assert told == ["C", "B"]
+
+
+def test_a_frame_that_makes_no_message_has_its_images_all_the_same() -> None:
+    frames = [snapshot("9", "10"), frame({"type": "ticker", "price": {}}, 1), heartbeat(1)]
+
+    assert [image.frame.data for image in images(*frames)] == [frames[1].data]
 
 
 def test_frames_that_were_lost_make_every_book_wait() -> None:
@@ -161,17 +236,17 @@ def test_frames_that_were_lost_make_every_book_wait() -> None:
     assert len(images(advanced(0, "snapshot"), advanced(1, at=1))) == 1
     assert images(advanced(0, "snapshot"), advanced(2), advanced(3, at=1)) == []
 
+    # One that the journal has lost may have been an update.
+    frames = [snapshot("9", "10"), heartbeat(0), heartbeat(1), update("buy", "9.5", "1", 1.5), heartbeat(2)]
+    first, _, *others = numbered(frames)
     books = Books(RULES)
-    first, second, third = numbered([snapshot("9", "10"), heartbeat(0), heartbeat(1)])
-    del second  # the journal has lost it, and it may have been an update
-    for one in (first, third):
-        books.see(one)
-        books.apply(*decode(one))
-    assert [image.product_id for image in books.take()] == ["BTC-USD"], "what was before the loss is true"
-    books.see(Frame(update("buy", "9.5", "1").data, third.received_at, OPENED, 3, 4))
-    books.apply(*decode(frame(update("buy", "9.5", "1").data)))
-    books.see(Frame(heartbeat(2).data, OPENED + 2 * SECOND, OPENED, 4, 5))
-    assert books.take() == []
+    assert [type(message) for one in (first, *others) for message in books.read(one)] == [
+        BookSnapshot,
+        BookImage,  # what was before the loss is true
+        Heartbeat,
+        BookUpdate,
+        Heartbeat,
+    ]
 
 
 def test_an_empty_journal_has_no_books_and_is_no_damaged_one(tmp_path: Path) -> None:
@@ -223,7 +298,12 @@ def _frames(moves: list[tuple[str, str, int]]) -> list[Frame]:
 
 def _made(journal: MemoryJournal, after: int) -> list[EncodedEvent]:
     make = EventMaker(channels=CHANNELS, rules=RULES, kept_books=resumed(RULES, journal, after))
-    return [event for one in journal.read(after, 1000) for event in make(one)]
+    made = list[EncodedEvent]()
+    for one in journal.read(after, 1000):
+        made += (events := make(one))
+        # Whoever looks for an event finds it at its offset.
+        assert all(event.offset == one.offset for event in events)
+    return made
 
 
 @settings(deadline=None)
@@ -238,7 +318,6 @@ def test_whoever_begins_anywhere_finds_the_same_images(moves: list[tuple[str, st
         whole = _made(journal, 0)
         rest = _made(journal, after)
 
-    # A frame that makes no message hands its images on to the next one that does.
     expected = [event for event in whole if event.offset > after]
     assert [event.event_id for event in rest if event.offset > after] == [event.event_id for event in expected]
     assert [event.title for event in rest if event.offset > after] == [event.title for event in expected]
@@ -251,13 +330,12 @@ def test_an_image_is_the_top_of_the_book_that_the_messages_make(moves: list[tupl
     line = 0
     kept = Books(RULES)
     for one in numbered([one for one in _frames(moves) if one.data != b"{"]):
-        kept.see(one)
-        (message,) = decode(one)
-        for image in kept.take():
+        *due, message = kept.read(one)
+        for image in due:
+            assert isinstance(image, BookImage)
             bids, asks = books[image.product_id].top(RULES.book_depth)
             assert image.bids == tuple((f"{price:f}", f"{size:f}") for price, size in bids)
             assert image.asks == tuple((f"{price:f}", f"{size:f}") for price, size in asks)
-        kept.apply(message)
         if one.connection not in (OWN_CONNECTION, line):
             line = one.connection
             books.clear()

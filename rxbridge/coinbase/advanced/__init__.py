@@ -13,6 +13,7 @@ import msgspec
 from rxbridge.coinbase import lenient
 from rxbridge.coinbase.advanced import wire
 from rxbridge.messages import (
+    NO_LEVELS,
     BookSnapshot,
     BookUpdate,
     Candle,
@@ -43,6 +44,7 @@ _TRADE_DECODER = msgspec.json.Decoder(wire.Trade)
 _TICKER_DECODER = msgspec.json.Decoder(wire.Ticker)
 _CANDLE_DECODER = msgspec.json.Decoder(wire.Candle)
 
+_BOOK_TYPES = ("snapshot", "update")
 _SIDES = {"BUY": "buy", "SELL": "sell"}
 
 
@@ -99,7 +101,8 @@ def _books(events: Sequence[wire.BookEvent], timestamp: str | None) -> tuple[Mes
         (BookSnapshot if event.type == "snapshot" else BookUpdate)(
             product_id=event.product_id,
             time=timestamp,
-            updates_data=event.updates,
+            # Without a type they may be all that there is, or what has changed.
+            updates_data=event.updates if event.type in _BOOK_TYPES else NO_LEVELS,
             part=Part("advanced", index, count, is_snapshot=event.type == "snapshot"),
         )
         for index, event in enumerate(events)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw
 
-from rxbridge.messages import Number
+from rxbridge.messages import NO_LEVELS, Number
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -91,7 +91,7 @@ class BookEvent(msgspec.Struct, frozen=True, gc=False):
 
     type: str | None = None
     product_id: str | None = None
-    updates: Raw = Raw(b"[]")
+    updates: Raw = NO_LEVELS
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="channel"):

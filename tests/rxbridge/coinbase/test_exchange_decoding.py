@@ -132,6 +132,16 @@ def test_the_levels_of_a_book_are_looked_at_late(levels: Any) -> None:
         _ = message.bids
 
 
+def test_levels_that_are_not_there_are_not_taken_for_none() -> None:
+    snapshot = decoded({"type": "snapshot", "product_id": "A", "bids": []})
+    update = decoded({"type": "l2update", "product_id": "A"})
+
+    with pytest.raises(ValueError, match="not there"):
+        _ = snapshot.asks
+    with pytest.raises(ValueError, match="not there"):
+        _ = update.changes
+
+
 def test_an_error() -> None:
     message = decoded({"type": "error", "message": "Failed to subscribe", "reason": "X is not a valid product"})
 

@@ -9,7 +9,7 @@ import pytest
 from rxbridge.books import Books
 from rxbridge.coinbase.decoding import decode
 from rxbridge.events import EncodedEvent, EventRules, encode, event_id, to_event
-from rxbridge.messages import Candle, Frame, LastTrade, Ticker, Trade, Unknown
+from rxbridge.messages import BookImage, Candle, Frame, LastTrade, Ticker, Trade, Unknown
 
 
 def test_every_recorded_frame_is_a_message(recorded_frames: list[Frame]) -> None:
@@ -88,15 +88,13 @@ def test_the_image_of_every_recorded_book_is_an_event(
     books.troubled = lambda product, text: troubles.append(f"{product}: {text}")
     found: Counter[str] = Counter()
     for frame in request.getfixturevalue(recording):
-        books.see(frame)
-        for message in decode(frame):
-            for image in books.take():
+        for image in books.read(frame):
+            if isinstance(image, BookImage):
                 event = accepted(encode(to_event(image), frame.offset, frame.received_at, image.part), frame)
                 payload = event["payload"]
                 assert payload["best_bid"] < payload["middle"] < payload["best_ask"]
                 assert (len(payload["bids"]), payload["is_crossed"]) == (5, False)
                 found[payload["product_id"]] += 1
-            books.apply(message)
 
     assert not troubles
     assert len(found) == (10 if recording == "recorded_frames" else 2)
