@@ -12,7 +12,7 @@ import uuid
 from functools import lru_cache
 
 from rxbridge.events.cleaning import whole
-from rxbridge.messages import Candle, EventMessage, GapNotice, MessageBase, Ticker, Trade
+from rxbridge.messages import BookImage, Candle, EventMessage, GapNotice, MessageBase, Ticker, Trade
 
 UNKNOWN_PRODUCT = "UNKNOWN"
 """Stands for the product of a message that names none."""
@@ -41,14 +41,14 @@ def event_id(message: EventMessage) -> str:
 
     `coinbase-{product}-{trade_id}` for a ticker, `coinbase-{product}-match-{trade_id}` for a match, last or not. A
     message without a usable trade id (a positive integer of at most 64 bits) has a UUID in its place, which depends
-    on the frame's bytes, time of receipt, connection and index: a replay gives the same id, while the same bytes
-    received twice give two. A product id that is not one to forty letters, digits, dots, hyphens and underscores is
-    shortened, with a digest.
+    on the message's bytes, its place in the frame, and the frame's time of receipt, connection and index: a replay
+    gives the same id, while the same bytes received twice give two. A product id that is not one to forty letters,
+    digits, dots, hyphens and underscores is shortened, with a digest.
 
     `coinbase-{product}-candle-{start}-{digest}` for a candle. The digest is of its numbers, so each revision of a
     candle is an event, and the same one sent again is a repeat.
 
-    `coinbase-{product}-book-` and such a UUID for the image of a book.
+    `coinbase-{product}-book-` and such a UUID, of no bytes, for the image of a book.
 
     `coinbase-gap-trades-{product}-{first}-{last}` for trades that are missing; for quotes, and where that would be too
     long, a UUID stands after the kind, which depends on the products, the channel, and the two ends.
@@ -98,15 +98,17 @@ def _candle_key(candle: Candle) -> str:
 
 
 def _place_id(message: MessageBase) -> uuid.UUID:
-    """The UUID of version 5 of where the message came and what its frame holds, its bytes written as Latin-1.
+    """The UUID of version 5 of where the message came and what was sent of it, its bytes written as Latin-1.
 
-    It is made in pieces, as a frame may have many megabytes.
+    It is made in pieces, as a frame may have many megabytes; and of its own part of them, as one may hold thousands of
+    messages. Images of books have none of the frame: there may be hundreds at once.
     """
     frame, part = message.frame, message.part
+    data = b"" if isinstance(message, BookImage) else message.data
     digest = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
     if part.index:
         digest.update(f"{part.index}@".encode())
     digest.update(f"{frame.received_at}/{frame.connection}/{frame.index}/".encode())
-    for start in range(0, len(frame.data), _PIECE_BYTES):
-        digest.update(frame.data[start : start + _PIECE_BYTES].decode("latin-1").encode())
+    for start in range(0, len(data), _PIECE_BYTES):
+        digest.update(data[start : start + _PIECE_BYTES].decode("latin-1").encode())
     return uuid.UUID(bytes=digest.digest()[:16], version=5)

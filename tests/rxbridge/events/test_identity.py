@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from rxbridge.events import event_id
-from rxbridge.messages import Candle, Frame, LastTrade, Part, Ticker, Trade
+from rxbridge.messages import BookImage, Candle, Frame, LastTrade, Part, Ticker, Trade
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -72,6 +72,25 @@ def test_the_parts_of_a_frame_are_told_apart(frame: Callable[..., Frame]) -> Non
 
     assert event_id(parts[0]) == event_id(Ticker(product_id="BTC-USD", frame=source))
     assert event_id(parts[1]) != event_id(parts[0])
+
+
+def test_a_part_is_known_by_its_own_bytes_however_long_its_frame_is(frame: Callable[..., Frame]) -> None:
+    """Else the ids of a frame of thousands of messages would take the square of its length."""
+
+    def ticker(data: bytes, others: bytes) -> str:
+        return event_id(Ticker(product_id="A", frame=frame(data + others), part=Part("advanced", 1, 3, data)))
+
+    def image(data: bytes) -> str:
+        return event_id(BookImage(product_id="A", bids=(), asks=(), at=1, frame=frame(data)))
+
+    assert ticker(b"one", b"two") == ticker(b"one", b"three") != ticker(b"four", b"two")
+    assert image(b"one") == image(b"two")
+
+
+@pytest.mark.parametrize("start", [2**63 - 1, None])
+def test_the_longest_id(frame: Callable[..., Frame], start: int | None) -> None:
+    """docs/events.md says so."""
+    assert len(event_id(Candle(product_id="x" * 41, start=start, frame=frame(b"any")))) == 94
 
 
 def test_the_id_of_an_odd_product_is_the_same_in_every_release() -> None:
