@@ -163,8 +163,10 @@ class Progress:
             letters = list(self._letters)
         if letters:
             self._journal.add_dead_letters(letters)
+            written = set(map(id, letters))
             with self._lock:
-                del self._letters[: len(letters)]
+                # By now another thread may have written some of them as well, and there may be new ones.
+                self._letters = [letter for letter in self._letters if id(letter) not in written]
 
 
 class Delivery:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+import reactivex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -209,6 +210,36 @@ def test_a_dead_letter_is_written_before_its_frame_is_acknowledged(monkeypatch: 
     assert order == ["letters", "cursor"]
     (letter,) = half.journal.dead_letters()
     assert (letter.offset, letter.event_id, letter.stage, letter.content) == (1, "", "parse", TORN)
+
+
+def test_two_threads_that_write_the_same_letters_take_no_other_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, statistics = MemoryJournal(), DeliveryStatistics()
+    progress = Progress(journal, statistics)
+    letters = [DeadLetter(offset, "", "parse", "torn", TORN, 1, 1) for offset in (1, 2)]
+    write = journal.add_dead_letters
+
+    def overtaken(some: Sequence[DeadLetter]) -> None:
+        monkeypatch.setattr(journal, "add_dead_letters", write)
+        progress.acknowledge_idle()  # by the other thread
+        progress.dead(letters[1])
+        write(some)
+
+    def read(offset: int) -> None:
+        progress.track(reactivex.from_iterable(journal.read(offset - 1, 1))).subscribe()
+        statistics.received += 1
+
+    with journal:
+        for letter in letters:
+            journal.append(Frame(letter.content, 1, 1, letter.offset))
+        read(1)
+        progress.dead(letters[0])
+        monkeypatch.setattr(journal, "add_dead_letters", overtaken)
+        progress.acknowledge_idle()
+        read(2)
+        progress.acknowledge_idle()
+
+        assert journal.cursor(CONSUMER) == 2
+        assert [letter.offset for letter in journal.dead_letters()] == [1, 2]
 
 
 def test_a_refused_event_is_a_dead_letter_with_its_story() -> None:
