@@ -139,10 +139,13 @@ class Progress:
         """Acknowledge frames that made no event, such as an hour of heartbeats, when nothing is in hand.
 
         The offset is taken before the count: every event of a frame up to that offset was counted before the offset
-        was noted, so if nothing is in hand afterwards, all of them are settled.
+        was noted, so if nothing is in hand afterwards, all of them are settled. A restart, which forgets what is in
+        hand, must not come in between.
         """
-        read = self._read
-        if self.in_hand() == 0 and read > self._journal.cursor(CONSUMER):
+        with self._lock:
+            read = self._read
+            idle = self.in_hand() == 0
+        if idle and read > self._journal.cursor(CONSUMER):
             self._acknowledge(read)
 
     def _acknowledge(self, offset: int) -> None:

@@ -242,6 +242,28 @@ def test_two_threads_that_write_the_same_letters_take_no_other_with_them(monkeyp
         assert [letter.offset for letter in journal.dead_letters()] == [1, 2]
 
 
+def test_a_restart_does_not_hide_what_is_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, statistics = MemoryJournal(), DeliveryStatistics()
+    progress = Progress(journal, statistics)
+    restart = threading.Thread(target=progress.restart)
+    in_hand = progress.in_hand
+
+    def overtaken() -> int:
+        restart.start()
+        restart.join(0.1)  # it waits, or it is over
+        return in_hand()
+
+    with journal:
+        journal.append(Frame(match(1), 1, 1, 0))
+        progress.track(reactivex.from_iterable(journal.read(0))).subscribe()
+        statistics.received = 1
+        monkeypatch.setattr(progress, "in_hand", overtaken)
+        progress.acknowledge_idle()
+        restart.join(10)
+
+        assert journal.cursor(CONSUMER) == 0, "its event was not delivered"
+
+
 def test_a_refused_event_is_a_dead_letter_with_its_story() -> None:
     half = Half()
     half.sink.refuse = lambda _event: True
