@@ -109,7 +109,7 @@ class Books:
         self._connection = 0
         self._sequence = -1
         self._moment = 0
-        self._offset = 0
+        self._index = -1
         self._at = 0
 
     def read(self, frame: Frame, unparsed: Unparsed | None = None) -> list[Message]:
@@ -141,7 +141,7 @@ class Books:
                 self._moment = moment
                 images = self._due(frame)
             self._at = frame.received_at
-        self._follow(frame)
+            self._follow(frame)
         return images
 
     def _miss(self, frame: Frame) -> None:
@@ -152,11 +152,12 @@ class Books:
 
     def _follow(self, frame: Frame) -> None:
         """Trust no book any more when frames may be missing from it."""
-        lost = self._offset > 0 and frame.offset > self._offset + 1
-        self._offset = frame.offset
-        if frame.connection not in (OWN_CONNECTION, self._connection):
-            self._connection, self._sequence = frame.connection, -1
+        if frame.connection != self._connection:
+            self._connection, self._index, self._sequence = frame.connection, -1, -1
             self._discard()
+        # By the index, what the journal had no room for shows as well: that was never given an offset.
+        lost = frame.index > self._index + 1
+        self._index = frame.index
         number = sequence_num(frame.data)
         if number is not None and number > self._sequence:
             lost = lost or number > self._sequence + 1

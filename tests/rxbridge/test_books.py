@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,13 @@ def heartbeat(at: float, line: int = OPENED) -> Frame:
 
 
 def numbered(frames: Sequence[Frame]) -> list[Frame]:
-    return [
-        Frame(one.data, one.received_at, one.connection, index, offset)
-        for offset, (index, one) in enumerate(enumerate(frames), 1)
-    ]
+    """As they stand in a journal: by offset, and by the place on their connection."""
+    placed = Counter[int]()
+    numbers: list[Frame] = []
+    for offset, one in enumerate(frames, 1):
+        numbers.append(Frame(one.data, one.received_at, one.connection, placed[one.connection], offset))
+        placed[one.connection] += 1
+    return numbers
 
 
 def images(*frames: Frame, books: Books | None = None) -> list[BookImage]:
@@ -249,6 +253,19 @@ def test_frames_that_were_lost_make_every_book_wait() -> None:
     ]
 
 
+def test_what_the_journal_had_no_room_for_makes_every_book_wait() -> None:
+    first, _, *others = numbered([snapshot("9", "10"), update("buy", "9", "0"), heartbeat(1), heartbeat(2)])
+    stored = [Frame(one.data, one.received_at, OPENED, one.index, at) for at, one in enumerate((first, *others), 1)]
+    told: list[str] = []
+    books = Books(RULES)
+    books.troubled = lambda product, _: told.append(product)
+    changed = Frame(update("buy", "8", "1").data, OPENED + SECOND, OPENED, 4, 4)
+
+    made = [message for one in (*stored, changed) for message in books.read(one)]
+    assert [message.frame.offset for message in made if isinstance(message, BookImage)] == [2]
+    assert told == [""]
+
+
 def test_an_empty_journal_has_no_books_and_is_no_damaged_one(tmp_path: Path) -> None:
     with SqliteJournal(tmp_path / "journal") as journal:
         assert images(heartbeat(1), books=resumed(RULES, journal, 0)) == []
@@ -312,7 +329,7 @@ def test_whoever_begins_anywhere_finds_the_same_images(moves: list[tuple[str, st
     frames = _frames(moves)
     after = min(after, len(frames))
     with MemoryJournal() as journal:
-        for one in frames:
+        for one in numbered(frames):
             journal.append(one)
         assert journal.flush(10.0)
         whole = _made(journal, 0)
