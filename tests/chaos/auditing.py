@@ -9,18 +9,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.books import Books, crossed_images, read_books, stored
-from tests.chaos.kinds import KINDS, PRODUCTS
+from tests.chaos.books import Books, images, read_books, stored
+from tests.chaos.kinds import FILE_FAULTS, KINDS, PRODUCTS
 from tests.chaos.processes import environment
-from tests.chaos.quotes import vanished
+from tests.chaos.quotes import has_exact_books, vanished
 from tests.chaos.stage import Stage
 
 COMMAND_SECONDS = 3_600
 """An audit of a million events takes minutes."""
 
 _AUDIT_FAILED = 1
-_FILE_FAULTS = frozenset({"corrupt_running", "corrupt_stopped"})
-_MIXES_FRAMES = frozenset({"reorder", "duplicate", "huge"}) | _FILE_FAULTS
 
 
 @dataclass(slots=True)
@@ -93,16 +91,13 @@ def _check_trades(stage: Stage, rows: Counter[str], books: Books, findings: Find
 def _check_images(stage: Stage, findings: Findings) -> None:
     """Which images of books there must be, `rxbridge verify` says; none of them may tell of what cannot be.
 
-    The Exchange's books have no numbers by which a loss could be seen, so that they may be crossed where frames are
+    The Exchange's frames have no numbers by which a loss could be seen, so its books may be crossed where frames are
     lost; and a fault may send a book that there never was.
     """
-    kinds = stage.schedule.kinds
-    if stage.schedule.feed == "advanced":
-        may_cross = "huge" in kinds
-    else:
-        may_cross = any(KINDS[kind].loses_frames or kind in _MIXES_FRAMES for kind in kinds)
-    if not may_cross:
-        findings.problems.extend(f"a crossed book was told of: {key}" for key in crossed_images(stage.database))
+    if "huge" in stage.schedule.kinds or (stage.schedule.feed == "exchange" and not has_exact_books(stage.schedule)):
+        return
+    crossed = [image.event_id for image in images(stage.database) if image.is_crossed]
+    findings.problems.extend(f"a crossed book was told of: {key}" for key in crossed)
 
 
 def _check_verify(stage: Stage, books: Books, findings: Findings) -> None:
@@ -121,7 +116,7 @@ def _check_verify(stage: Stage, books: Books, findings: Findings) -> None:
         findings.problems.append(f"verify sees duplicates where there are none: {figures['duplicates']}")
     if figures["waiting"] and not stage.may_wait:
         findings.problems.append(f"{figures['waiting']} events wait for ever")
-    damaged = stage.schedule.kinds & _FILE_FAULTS
+    damaged = stage.schedule.kinds & FILE_FAULTS
     if figures["unreadable"] and not damaged:
         findings.problems.append(f"frames are unreadable, and nothing has damaged the file: {books.gaps}")
     if code and not (damaged and figures["unreadable"]) and findings.ok:

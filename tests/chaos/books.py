@@ -9,8 +9,9 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
@@ -20,6 +21,7 @@ from rxbridge.delivery import CONSUMER
 from rxbridge.journal import Gap, MarketGap, SqliteJournal
 from rxbridge.messages import OWN_CONNECTION, Frame
 
+Levels: TypeAlias = tuple[tuple[Decimal, Decimal], ...]
 Kind: TypeAlias = Literal["trade", "ticker", "book"]
 
 _EXCHANGE: dict[str, Kind] = {
@@ -113,11 +115,30 @@ def stored(database: Path) -> Counter[str]:
         return Counter(dict(connection.execute("SELECT external_id, count(*) FROM events GROUP BY external_id")))
 
 
-def crossed_images(database: Path) -> list[str]:
-    """The event ids of the images of books of which PulseStream has been told that they are crossed."""
-    query = "SELECT external_id, payload FROM events WHERE external_id LIKE 'coinbase-%-book-%'"
+class Image(NamedTuple):
+    """An image of a product's book, as PulseStream has it: prices and sizes, from the best outwards."""
+
+    event_id: str
+    product: str
+    bids: Levels
+    asks: Levels
+    is_crossed: bool
+
+
+def images(database: Path) -> list[Image]:
+    """All images of books that PulseStream has, the newest first."""
+    query = "SELECT external_id, payload FROM events WHERE external_id LIKE 'coinbase-%-book-%' ORDER BY id DESC"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        return [key for key, body in connection.execute(query) if json.loads(body)["custom_data"]["is_crossed"]]
+        rows = [(key, json.loads(body)["custom_data"]) for key, body in connection.execute(query)]
+    return [
+        Image(key, told["product_id"], levels(told["bids"]), levels(told["asks"]), told["is_crossed"])
+        for key, told in rows
+    ]
+
+
+def levels(told: Sequence[Sequence[Any]]) -> Levels:
+    """Prices and sizes, each of which begins an entry, as numbers."""
+    return tuple((Decimal(level[0]), Decimal(level[1])) for level in told)
 
 
 def read_books(path: Path) -> Books:

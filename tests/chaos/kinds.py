@@ -74,6 +74,9 @@ _OFTEN = {"probability": _between(0.2, 1.0)}
 _REST_SPAN = (1.5, 4.0)
 _YES_OR_NO: Choose = lambda random: random.random() < 0.5  # noqa: E731 as short as its neighbors
 
+FILE_FAULTS = frozenset({"corrupt_running", "corrupt_stopped"})
+"""What the file of the journal suffers."""
+
 KINDS: dict[str, Kind] = {
     "drop": Kind("feed", _SPAN, {"probability": _between(0.05, 0.7)}, loses_frames=True),
     "close": Kind("feed", None, {"code": _one_of(1000, 1001, 1005, 1006, 1009, 1011, 1012, 1013, 4999)}),

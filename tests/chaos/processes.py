@@ -129,11 +129,11 @@ class Running:
                 log.write(data)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float, *, every_seconds: float = 0.02) -> bool:
     """Wait until a condition holds, or the time is over; whether it held."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(every_seconds)
     return True

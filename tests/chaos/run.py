@@ -8,18 +8,24 @@ from pathlib import Path
 from typing import TypeAlias, Unpack
 
 import msgspec
+import requests
 
 from rxbridge.errors import JournalError
 from tests.chaos.auditing import audit, missing_trades
-from tests.chaos.books import read_books, stored
+from tests.chaos.books import images, read_books, stored
 from tests.chaos.host import Host
 from tests.chaos.kinds import KINDS, PRODUCTS
 from tests.chaos.processes import ChaosError, wait_until
+from tests.chaos.quotes import has_exact_books
 from tests.chaos.schedule import Fault, Schedule
+from tests.chaos.servers import market_books
 from tests.chaos.stage import Stage, StageOptions
 
 SETTLE_SECONDS = 90.0
 """How long the bridge may take to catch up once the faults have ceased: pauses between tries grow to half a minute."""
+
+DEPTH = 10
+"""Levels of each side in an image: `events.book_depth` by default."""
 
 _NEEDS_RESTART = frozenset({"subscription_error", "partial_ack"})
 """What Coinbase refuses is asked for again after an hour, or at the next start."""
@@ -142,13 +148,37 @@ def settle(stage: Stage, host: Host) -> None:
         stage.bridge_away(0.0)
 
     wait_for_all(stage)
+    if has_exact_books(stage.schedule):
+        wait_for_books(stage, "at the end")
     stage.stop_bridge()
     # Once more: a start after the end must find nothing to do, and say so in the books.
     connections = len(read_books(stage.journal).times)
     stage.start_bridge().wait_for("Subscription confirmed")
     wait_until(lambda: len(read_books(stage.journal).times) > connections, SETTLE_SECONDS)
     wait_for_all(stage)
+    wait_for_books(stage, "after one more start")
     stage.stop_bridge()
+
+
+def wait_for_books(stage: Stage, when: str) -> None:
+    """Wait until the market's books, which stand still, are what PulseStream was shown of them."""
+
+    def are_there() -> bool:
+        stage.supervise()
+        return not unseen_books(stage)
+
+    if stage.schedule.books and not wait_until(are_there, SETTLE_SECONDS, every_seconds=0.5):
+        stage.problems.append(f"no image shows {when} how the books are of {', '.join(unseen_books(stage))}")
+
+
+def unseen_books(stage: Stage) -> list[str]:
+    """The products whose books no image shows as they are now."""
+    try:
+        market = market_books(stage.simulator)
+    except requests.RequestException:
+        return list(PRODUCTS)
+    told = {(image.product, image.bids, image.asks) for image in images(stage.database)}
+    return [product for product, (bids, asks) in market.items() if (product, bids[:DEPTH], asks[:DEPTH]) not in told]
 
 
 def wait_for_all(stage: Stage) -> None:
@@ -163,24 +193,20 @@ def wait_for_all(stage: Stage) -> None:
 
 
 def is_settled(stage: Stage) -> bool:
-    """Whether all trades are stored, and an image of each book, and nothing waits to be delivered or confirmed."""
+    """Whether all trades are stored, and nothing waits to be delivered or confirmed."""
     try:
         books = read_books(stage.journal)
     except (JournalError, FileNotFoundError):
         return False
-    rows = stored(stage.database)
-    missing = missing_trades(stage, rows, books)
+    missing = missing_trades(stage, stored(stage.database), books)
     told = [gap for gap in books.market_gaps if gap.kind == "trades"]
     absent = any(
         not any(product in gap.products and gap.first <= trade <= gap.last for gap in told)
         for product, trades in missing.items()
         for trade in trades
     )
-    images = not stage.schedule.books or all(
-        any(key.startswith(f"coinbase-{product}-book-") for key in rows) for product in PRODUCTS
-    )
     at_work = books.waiting or books.unfollowed or (stage.schedule.confirm and books.unconfirmed)
-    return len(missing) == len(PRODUCTS) and images and not absent and not at_work
+    return len(missing) == len(PRODUCTS) and not absent and not at_work
 
 
 def describe(result: Result) -> list[str]:

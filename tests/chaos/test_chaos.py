@@ -12,14 +12,14 @@ import pytest
 from tests.chaos.auditing import audit
 from tests.chaos.kinds import FEEDS, KINDS
 from tests.chaos.processes import ChaosError, wait_until
-from tests.chaos.run import Result, describe, is_settled, known_kinds
+from tests.chaos.run import Result, describe, is_settled, known_kinds, unseen_books
 from tests.chaos.schedule import draw, for_server, planned
 from tests.chaos.stage import Stage
 from tests.chaos.suite import run_all, summary
 
 SELECTION = {
     101: "kill",
-    107: "drop,close,garbage",
+    158: "drop,close,garbage",
     103: "terminate,disk_full,duplicate",
 }
 """Seeds, and the kinds that each draws from: those whose consequences are over soon.
@@ -106,7 +106,7 @@ def finished(tmp_path: Path) -> Iterator[Stage]:
         stage.bridge.wait_for("Subscription confirmed")
         assert wait_until(lambda: sum(len(stage.simulator.trades(name)) for name in ("BTC-USD", "ETH-USD")) > 30, 30)
         stage.simulator.pause()
-        assert wait_until(lambda: is_settled(stage), 30)
+        assert wait_until(lambda: is_settled(stage) and not unseen_books(stage), 30, every_seconds=0.2)
         stage.stop_bridge()
         yield stage
 
@@ -144,6 +144,9 @@ def test_the_audit_notices_what_it_is_there_for(finished: Stage) -> None:
 
     (finished.folder / "bridge.log").write_text(f"Traceback, and {finished.key}\n", encoding="utf-8")
     assert describe_findings(finished)[3] == images + 2
+
+    assert change(finished, 'UPDATE events SET payload = replace(payload, \'"bids":[[\', \'"bids":[["1","1"],[\')')
+    assert unseen_books(finished) == ["BTC-USD", "ETH-USD"]
 
 
 def describe_findings(stage: Stage) -> tuple[int, int, int, int]:
