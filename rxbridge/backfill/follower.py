@@ -194,7 +194,9 @@ class Follower:
         self.suspects.update(self.trackers)
         first, last = self._last_at, max(self._last_at, frame.received_at)
         for channel in self._channels:
-            products = tuple(product for product in self._quoted if product not in self._silent.get(channel, {}))
+            silent = self._silent.get(channel, {})
+            # A silence that has ended may still wait for those of other products.
+            products = tuple(product for product in self._quoted if product not in silent or silent[product][1])
             if products and first:
                 self._silences.append(Silence(channel, products, first, last, lost))
 

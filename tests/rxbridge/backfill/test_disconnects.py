@@ -287,3 +287,25 @@ def test_who_goes_on_after_a_stop_finds_the_same(moments: list[tuple[int, str, s
 
     assert found == expected
     assert state == whole
+
+
+def numbered(number: int, seconds: float, *products: str, connection: int = SECOND_ONE) -> Frame:
+    event = {"type": "update", "tickers": [{"product_id": product, "price": "1.5"} for product in products]}
+    return frame(
+        {"channel": "ticker", "timestamp": "2023-11-14T22:13:20Z", "sequence_num": number, "events": [event]},
+        connection=connection,
+        received_at=int(OPENED + seconds * SECOND),
+    )
+
+
+def test_a_loss_is_on_record_of_a_product_that_is_back_while_another_one_is_still_silent() -> None:
+    follower = Follower(State(), products=(), channels=("ticker",), quoted=PRODUCTS, grace_seconds=2.0)
+    before, back, lost = numbered(0, 1, *PRODUCTS, connection=FIRST), numbered(0, 101, "BTC-USD"), numbered(3, 102)
+    frames = [before, back, lost, numbered(4, 103, "ETH-USD")]
+
+    follower.follow([msgspec.structs.replace(one, offset=offset) for offset, one in enumerate(frames, 1)], now=0.0)
+
+    assert sorted(follower.take_silences(), key=lambda silence: silence.last) == [
+        Silence("ticker", ("BTC-USD",), lost.received_at - SECOND, lost.received_at, 2),
+        Silence("ticker", PRODUCTS, before.received_at, lost.received_at + SECOND),
+    ]
