@@ -68,7 +68,8 @@ class Follower:
     Attributes:
         offset: The last frame that was followed.
         trackers: By product.
-        suspects: Products of which trades may be missing that no newer one has betrayed yet.
+        suspects: Products of which trades may be missing that no newer one has betrayed yet, each with the offset of
+            the frame by which that is known.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Follower:
         self._silent = {channel: dict(products) for channel, products in state.silent.items()}
         self._sequence = state.sequence
         self._quoted_to = state.quoted_to
-        self.suspects = set(state.suspects)
+        self.suspects = dict.fromkeys(state.suspects, 0)
 
     def begin_again(self, trackers: Mapping[str, Tracker], *, offsets_begin_again: bool) -> None:
         """Follow all frames anew, from the first, with these trackers; disconnects that are on record stay so."""
@@ -191,7 +192,7 @@ class Follower:
         lost, self._sequence = number - self._sequence - 1, number
         if not lost:
             return
-        self.suspects.update(self.trackers)
+        self.suspects.update(dict.fromkeys(self.trackers, frame.offset))
         first, last = self._last_at, max(self._last_at, frame.received_at)
         for channel in self._channels:
             silent = self._silent.get(channel, {})

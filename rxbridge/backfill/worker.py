@@ -184,12 +184,19 @@ class Worker:
                 self._desk.begin(product, self._look(product, filling))
 
     def _look(self, product: str, filling: Filling) -> Errand:
+        known_by = self._follower.suspects[product]
         try:
             yield from filling.look(self._plan.grace_seconds)
         except RestRefused:
-            self._follower.suspects.discard(product)
+            self._settle_suspicion(product, known_by)
             raise
-        self._follower.suspects.discard(product)
+        self._settle_suspicion(product, known_by)
+
+    def _settle_suspicion(self, product: str, known_by: int) -> None:
+        """The answer says nothing of what was lost since the question."""
+        suspects = self._follower.suspects
+        if suspects.get(product) == known_by:
+            del suspects[product]
 
     def _reach_back(self, product: str, filling: Filling) -> Errand:
         try:

@@ -145,6 +145,21 @@ def test_a_look_that_finds_nothing_is_over(memory: MemoryJournal, rest: FakeRest
     assert rest.asked == [(PRODUCT, None, 1)]
 
 
+def test_a_loss_during_a_look_has_another_look(memory: MemoryJournal, rest: FakeRest, run: Run) -> None:
+    def lose_more() -> None:
+        rest.before_answer = lambda: None
+        append(memory, beat(5, at=2))
+        eventually(lambda: len(gaps(memory)) == 2)  # it was followed
+
+    rest.last = 5
+    rest.before_answer = lose_more
+    backfill = run(memory, rest, unreplayable_channels=("ticker",))
+    append(memory, trades(0, 4, 5, kind="snapshot"), beat(2, at=1))
+    eventually(lambda: len(gaps(memory)) == 2 and backfill.idle)
+
+    assert rest.asked == [(PRODUCT, None, 1)] * 2
+
+
 def test_a_suspicion_outlives_the_process(memory: MemoryJournal, rest: FakeRest, run: Run) -> None:
     rest.last = 7
     rest.gate.clear()
