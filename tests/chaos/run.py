@@ -106,6 +106,10 @@ def run(schedule: Schedule, folder: Path, *, play: Play | None = None, **options
 
 def _happen_and_settle(stage: Stage, host: Host) -> None:
     happen(stage, host)
+    # The heartbeats of Advanced Trade do not say what the last trade was: of one that came in a damaged frame, only the
+    # next one tells.
+    ends = {product: stage.simulator.trades(product).stop for product in PRODUCTS}
+    wait_until(lambda: all(stage.simulator.trades(name).stop > end for name, end in ends.items()), SETTLE_SECONDS)
     settle(stage, host)
 
 
