@@ -98,10 +98,12 @@ class Books:
 
     Attributes:
         troubled: Is told of which product's book something is wrong, and what; of all, where the name is empty.
+        is_whole: Whether the present connection was followed from its beginning, where the snapshots are.
     """
 
     def __init__(self, rules: EventRules) -> None:
         self.troubled: Callable[[str, str], None] = _pass_over
+        self.is_whole = True
         self._depth = rules.book_depth
         self._interval = max(int(rules.book_seconds * 1e9), 1)
         self._books: dict[str, _Book] = {}
@@ -154,6 +156,7 @@ class Books:
         """Trust no book any more when frames may be missing from it."""
         if frame.connection != self._connection:
             self._connection, self._index, self._sequence = frame.connection, -1, -1
+            self.is_whole = frame.index == 0
             self._discard()
         # By the index, what the journal had no room for shows as well: that was never given an offset.
         lost = frame.index > self._index + 1

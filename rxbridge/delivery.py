@@ -285,6 +285,8 @@ class Delivery:
             return None
         books = resumed(self._rules, self._journal, after)
         books.troubled = log_trouble
+        if not books.is_whole:
+            log_trouble("", "the journal has the beginning of the connection no more; they wait for its next snapshots")
         return books
 
     def _window_events(self) -> int:

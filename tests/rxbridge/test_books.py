@@ -272,6 +272,15 @@ def test_an_empty_journal_has_no_books_and_is_no_damaged_one(tmp_path: Path) -> 
         assert list(tmp_path.glob("*.corrupt-*")) == []
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_books_know_whether_the_beginning_of_their_connection_is_kept(first: int) -> None:
+    with MemoryJournal() as journal:
+        for one in numbered([snapshot("9", "10"), heartbeat(1), heartbeat(2)])[first:]:
+            journal.append(one)
+        assert journal.flush(10.0)
+        assert resumed(RULES, journal, 1).is_whole is (first == 0)
+
+
 def test_what_rxbridge_wrote_itself_is_no_book() -> None:
     own = Frame(snapshot("9", "10").data, OPENED, OWN_CONNECTION, 0)
 
