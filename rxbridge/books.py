@@ -19,7 +19,7 @@ from typing import TypeAlias
 from loguru import logger
 
 from operators import OrderBook
-from rxbridge.coinbase.advanced.sequence import sequence_num
+from rxbridge.coinbase.advanced.sequence import follow_numbers
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events import EventRules
@@ -159,13 +159,10 @@ class Books:
             self.is_whole = frame.index == 0
             self._discard()
         # By the index, what the journal had no room for shows as well: that was never given an offset.
-        lost = frame.index > self._index + 1
+        skipped = frame.index > self._index + 1
         self._index = frame.index
-        number = sequence_num(frame.data)
-        if number is not None and number > self._sequence:
-            lost = lost or number > self._sequence + 1
-            self._sequence = number
-        if lost and self._books:
+        self._sequence, lost = follow_numbers(self._sequence, frame.data)
+        if (skipped or lost) and self._books:
             self._discard()
             self.troubled("", "frames were lost, so every book waits for its next snapshot")
 

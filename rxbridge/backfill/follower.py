@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rxbridge.backfill.state import State, at_rest, awake
 from rxbridge.backfill.tracker import Tracker
-from rxbridge.coinbase.advanced.sequence import sequence_num
+from rxbridge.coinbase.advanced.sequence import follow_numbers
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events.cleaning import whole
@@ -186,10 +186,7 @@ class Follower:
 
     def _follow_sequence(self, frame: Frame) -> None:
         """Whatever the frames held that were lost, which only their numbers tell."""
-        number = sequence_num(frame.data)
-        if number is None or number <= self._sequence:
-            return
-        lost, self._sequence = number - self._sequence - 1, number
+        self._sequence, lost = follow_numbers(self._sequence, frame.data)
         if not lost:
             return
         self.suspects.update(dict.fromkeys(self.trackers, frame.offset))

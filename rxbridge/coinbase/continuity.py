@@ -8,7 +8,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import SingleAssignmentDisposable
 
-from rxbridge.coinbase.advanced.sequence import sequence_num
+from rxbridge.coinbase.advanced.sequence import follow_numbers
 from rxbridge.errors import ConnectionLost
 from rxbridge.messages import Frame
 from rxbridge.telemetry.statistics import FeedStatistics
@@ -24,7 +24,7 @@ def until_frames_are_lost(url: str, statistics: FeedStatistics) -> Callable[[Obs
         result     0---1---2-----4X
 
     The frame that shows it is still emitted: it is as good as any, and whoever keeps count sees the same jump in it. A
-    frame without a number, or with one that was there before, shows nothing.
+    frame without a number, with one that was there before, or with an absurd one, shows nothing.
 
     Args:
         url: Of the feed, for the error.
@@ -39,14 +39,11 @@ def until_frames_are_lost(url: str, statistics: FeedStatistics) -> Callable[[Obs
             def on_next(frame: Frame) -> None:
                 nonlocal newest
                 observer.on_next(frame)
-                number = sequence_num(frame.data)
-                if number is None or number <= newest:
-                    return
-                expected, newest = newest + 1, number
-                if number > expected:
+                newest, lost = follow_numbers(newest, frame.data)
+                if lost:
                     connection.dispose()
                     statistics.disconnections += 1
-                    problem = f"{number - expected} frames were lost, and books need all of them, so they begin anew"
+                    problem = f"{lost} frames were lost, and books need all of them, so they begin anew"
                     observer.on_error(ConnectionLost(url, problem))
 
             connection.disposable = source.subscribe(

@@ -107,6 +107,13 @@ def test_numbers_that_follow_each_other_cost_nothing(memory: MemoryJournal, rest
     assert (gaps(memory), rest.asked) == ([], [])
 
 
+def test_an_absurd_number_hides_no_loss_behind_it(memory: MemoryJournal, rest: FakeRest, run: Run) -> None:
+    append(memory, beat(0, at=1), beat(10**17, at=2), beat(1, at=3), beat(4, at=4))
+    followed(memory, rest, run)
+
+    assert gaps(memory) == [("quotes", "ticker", OPENED + 3 * SECOND, OPENED + 4 * SECOND)]
+
+
 def test_a_new_connection_counts_from_0_and_its_snapshot_is_a_backfill_for_nothing(
     memory: MemoryJournal, rest: FakeRest, run: Run
 ) -> None:

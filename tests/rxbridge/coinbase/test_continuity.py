@@ -28,6 +28,7 @@ def frame(number: int | None) -> Frame:
         ([None, None], 2, 0),
         ([0, 1, 5, 6], 3, 3),
         ([2, 3], 1, 2),
+        ([0, 10**17, 1, 3], 4, 1),
     ],
 )
 def test_a_jump_is_the_end(numbers: list[int | None], emitted: int, lost: int) -> None:
