@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
-from itertools import islice
 from typing import TypeVar
 
 from reactivex import Observable
@@ -57,11 +56,13 @@ def dedupe(
     """
     if remember < 1:
         raise ValueError(f"remember must be positive: {remember}")
-    known_at_first = tuple(seen)
+    known_at_first = _RecentKeys(remember)
+    for one in seen:
+        known_at_first.has(one)
 
     def operator(source: Observable[A]) -> Observable[A]:
         def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            known = _RecentKeys(known_at_first, remember)
+            known = known_at_first.copy()
 
             def on_next(item: A) -> None:
                 try:
@@ -85,11 +86,15 @@ def dedupe(
 class _RecentKeys:
     """The last `most` distinct keys, in the order in which they came last."""
 
-    def __init__(self, keys: tuple[Hashable, ...], most: int) -> None:
-        newest_first = islice(dict.fromkeys(reversed(keys)), most)
+    def __init__(self, most: int) -> None:
         # Not a dict: removing its oldest key over and over has it walk across all that were removed before.
-        self._keys = OrderedDict.fromkeys(reversed(list(newest_first)))
+        self._keys = OrderedDict[Hashable, None]()
         self._most = most
+
+    def copy(self) -> _RecentKeys:
+        other = _RecentKeys(self._most)
+        other._keys = self._keys.copy()
+        return other
 
     def has(self, key: Hashable) -> bool:
         """Whether the key is known; from now on it is, as the newest."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Hashable
+import weakref
+from collections.abc import Hashable, Iterator
 from functools import partial
 
 import pytest
@@ -21,6 +22,10 @@ on_next, on_error, on_completed, subscribe = (
 )
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+class Key:
+    """One that can be watched."""
 
 
 def itself(item: int) -> int:
@@ -59,6 +64,23 @@ def test_none_is_a_duplicate_of_nothing() -> None:
     reactivex.of("a", "b", "c").pipe(dedupe(lambda _: None, remember=1, seen=[None])).subscribe(got.append)
 
     assert got == ["a", "b", "c"]
+
+
+def test_of_what_was_seen_before_no_more_is_held_than_is_remembered() -> None:
+    made: weakref.WeakSet[Key] = weakref.WeakSet()
+    most = 0
+
+    def seen() -> Iterator[Key]:
+        nonlocal most
+        for _ in range(100):
+            made.add(key := Key())
+            yield key
+            del key
+            most = max(most, len(made))
+
+    dedupe(itself, remember=3, seen=seen())
+
+    assert most <= 5
 
 
 def test_the_key_not_seen_for_the_longest_is_forgotten_first() -> None:
