@@ -16,6 +16,7 @@ from loguru import logger
 from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.scheduler import NewThreadScheduler
 
 from operators import SteadyScheduler, retry_with_backoff
 from rxbridge.books import CHANNEL, Books, log_trouble, resumed
@@ -230,11 +231,12 @@ class Delivery:
         self._subscription: DisposableBase | None = None
 
     def start(self) -> None:
-        """Begin, on the journal's thread; returns at once."""
+        """Begin, on threads of its own; returns at once, although the books of a long connection take seconds."""
         stream = reactivex.defer(lambda _: self._from_cursor()).pipe(
+            ops.subscribe_on(NewThreadScheduler()),
             # Nothing should end the stream but its completion. If something does (a page of the journal that cannot
             # be read, a defect of ours), it is said, and everything unacknowledged is read again.
-            retry_with_backoff(lambda attempt, _: min(2.0**attempt, 30.0), on_retry=_say_why, scheduler=self._timers)
+            retry_with_backoff(lambda attempt, _: min(2.0**attempt, 30.0), on_retry=_say_why, scheduler=self._timers),
         )
         self._subscription = stream.subscribe(self._sink.on_next, self._failed, self._done.set)
 

@@ -86,7 +86,7 @@ PART_FIELD = "part (not on the wire)"
 UPDATES_FIELD = "updates (not on the wire of the Exchange)"
 """Likewise, for the levels that Advanced Trade sends in another form."""
 
-MOST_LEVELS = 500_000
+MOST_LEVELS = 100_000
 """Levels of a book that are read of one message. Coinbase's largest have 46,000."""
 
 NO_LEVELS = msgspec.Raw()

@@ -12,6 +12,7 @@ import msgspec
 from rxbridge.coinbase import lenient
 from rxbridge.messages import (
     OWN_CONNECTION,
+    WHOLE,
     BookSnapshot,
     BookUpdate,
     FeedErrorMessage,
@@ -44,8 +45,12 @@ def decode(frame: Frame) -> tuple[Message, ...]:
     Raises:
         MalformedFrame: As there.
     """
-    # What comes by a connection cannot pass for a word of ours.
-    return lenient.decode(frame, _OWN_KINDS if frame.connection == OWN_CONNECTION else _KINDS)
+    # What comes by a connection cannot pass for a word of ours, nor say which part of its frame it is.
+    messages = lenient.decode(frame, _OWN_KINDS if frame.connection == OWN_CONNECTION else _KINDS)
+    for message in messages:
+        if message.part is not WHOLE:
+            msgspec.structs.force_setattr(message, "part", WHOLE)
+    return messages
 
 
 def _read(data: bytes) -> tuple[Message, ...]:
