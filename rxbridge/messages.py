@@ -14,6 +14,8 @@ from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from rxbridge.channels import FeedName
+
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """One WebSocket message as received, with when and where.
@@ -45,9 +47,6 @@ Number: TypeAlias = str | int | float | None
 
 NO_FRAME = Frame(data=b"", received_at=0, connection=0, index=0)
 """The frame of a message that was made by hand and did not come in one."""
-
-FeedName: TypeAlias = Literal["exchange", "advanced"]
-"""Coinbase's feeds: that of the Exchange, and that of Advanced Trade."""
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):

@@ -12,7 +12,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from rxbridge import __version__
-from rxbridge.messages import WHOLE, FeedName, Part
+from rxbridge.channels import FeedName
+from rxbridge.messages import WHOLE, Part
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):
