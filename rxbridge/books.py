@@ -25,8 +25,8 @@ from rxbridge.errors import MalformedFrame
 from rxbridge.events import EventRules
 from rxbridge.events.cleaning import shorten
 from rxbridge.journal import Journal
+from rxbridge.levels import MOST_LEVELS
 from rxbridge.messages import (
-    MOST_LEVELS,
     OWN_CONNECTION,
     BookImage,
     BookSnapshot,

@@ -10,10 +10,11 @@ because all of that was seen or reported in the wild, and none of it may cost a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
 import msgspec
 
+from rxbridge import levels
 from rxbridge.channels import FeedName
 
 
@@ -84,9 +85,6 @@ PART_FIELD = "part (not on the wire)"
 
 UPDATES_FIELD = "updates (not on the wire of the Exchange)"
 """Likewise, for the levels that Advanced Trade sends in another form."""
-
-MOST_LEVELS = 100_000
-"""Levels of a book that are read of one message. Coinbase's largest have 46,000."""
 
 NO_LEVELS = msgspec.Raw()
 """In the place of levels that are not there. A list of none is something else."""
@@ -225,17 +223,17 @@ class BookSnapshot(MessageBase, frozen=True, gc=False, tag="snapshot"):
         """Levels of (price, size), decimal text, in any order.
 
         Raises:
-            ValueError: They are not there, out of shape, or more than `MOST_LEVELS`.
+            ValueError: They are not there, out of shape, or more than `levels.MOST_LEVELS`.
         """
-        return _pairs(self.bids_data) if self.part.feed == "exchange" else self._of_side("bid")
+        return levels.pairs(self.bids_data) if self.part.feed == "exchange" else self._of_side("bid")
 
     @property
     def asks(self) -> Sequence[tuple[str, str]]:
         """Likewise."""
-        return _pairs(self.asks_data) if self.part.feed == "exchange" else self._of_side("offer")
+        return levels.pairs(self.asks_data) if self.part.feed == "exchange" else self._of_side("offer")
 
     def _of_side(self, side: str) -> list[tuple[str, str]]:
-        return [(one.price_level, one.new_quantity) for one in _levels(self.updates_data) if one.side == side]
+        return [(one.price_level, one.new_quantity) for one in levels.advanced(self.updates_data) if one.side == side]
 
 
 class BookUpdate(MessageBase, frozen=True, gc=False, tag="l2update"):
@@ -256,11 +254,11 @@ class BookUpdate(MessageBase, frozen=True, gc=False, tag="l2update"):
         """Levels of (side, price, size): a size is absolute, and zero removes the level; sides as the feed says them.
 
         Raises:
-            ValueError: They are not there, out of shape, or more than `MOST_LEVELS`.
+            ValueError: They are not there, out of shape, or more than `levels.MOST_LEVELS`.
         """
         if self.part.feed == "exchange":
-            return _changes(self.changes_data)
-        return [(level.side, level.price_level, level.new_quantity) for level in _levels(self.updates_data)]
+            return levels.changes(self.changes_data)
+        return [(level.side, level.price_level, level.new_quantity) for level in levels.advanced(self.updates_data)]
 
 
 class BookImage(MessageBase, frozen=True, gc=False, tag="rxbridge_book"):
@@ -367,42 +365,3 @@ EventMessage: TypeAlias = Ticker | Trade | Candle | BookImage | GapNotice
 """What becomes an event, a `LastTrade` included."""
 
 _OTHER_SIDE = {"buy": "sell", "sell": "buy"}
-
-
-class _Level(msgspec.Struct, gc=False):
-    """A level as Advanced Trade writes it."""
-
-    side: Literal["bid", "offer"]
-    price_level: str
-    new_quantity: str
-
-
-_Decoded = TypeVar("_Decoded")
-
-_PAIRS_DECODER = msgspec.json.Decoder(list[tuple[str, str]] | None)
-_CHANGES_DECODER = msgspec.json.Decoder(list[tuple[str, str, str]])
-_LEVELS_DECODER = msgspec.json.Decoder(list[_Level])
-
-
-def _pairs(data: msgspec.Raw) -> list[tuple[str, str]]:
-    return _read(_PAIRS_DECODER, data) or []  # a side on which there is nothing may be null
-
-
-def _changes(data: msgspec.Raw) -> list[tuple[str, str, str]]:
-    return _read(_CHANGES_DECODER, data)
-
-
-def _levels(data: msgspec.Raw) -> list[_Level]:
-    return _read(_LEVELS_DECODER, data)
-
-
-def _read(decoder: msgspec.json.Decoder[_Decoded], data: msgspec.Raw) -> _Decoded:
-    content = bytes(data)
-    if not content:
-        raise ValueError("its levels are not there")
-    if content.count(b"[") + content.count(b"{") > MOST_LEVELS:
-        raise ValueError(f"a book of more than {MOST_LEVELS} levels")
-    try:
-        return decoder.decode(data)
-    except msgspec.MsgspecError as error:
-        raise ValueError(str(error)) from error
