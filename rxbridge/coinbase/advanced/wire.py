@@ -53,24 +53,24 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
 
 
 class TradesEvent(msgspec.Struct, frozen=True, gc=False):
-    """The newest trade comes first. The `snapshot` has the last 100 trades of a product, or none."""
+    """The newest trade comes first. The `snapshot` has the last 100 trades of a product, or an empty list."""
 
+    trades: list[Raw]
     type: str | None = None
-    trades: list[Raw] = []
 
 
 class TickersEvent(msgspec.Struct, frozen=True, gc=False):
     """Tickers."""
 
+    tickers: list[Raw]
     type: str | None = None
-    tickers: list[Raw] = []
 
 
 class CandlesEvent(msgspec.Struct, frozen=True, gc=False):
     """Candles; the `snapshot` has the last hundred or so."""
 
+    candles: list[Raw]
     type: str | None = None
-    candles: list[Raw] = []
 
 
 class HeartbeatEvent(msgspec.Struct, frozen=True, gc=False):
