@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rxbridge.backfill.state import State, at_rest, awake
 from rxbridge.backfill.tracker import Tracker
-from rxbridge.coinbase.advanced.sequence import follow_numbers
+from rxbridge.coinbase.advanced.sequence import follow_numbers, sequence_num
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events.cleaning import whole
@@ -151,7 +151,10 @@ class Follower:
         try:
             return decode(frame)
         except MalformedFrame:
-            # Delivery makes a dead letter of it; whatever trade it held is missed by its id.
+            # Delivery makes a dead letter of it; whatever trade it held is missed by its id, as soon as a newer one is
+            # known. On the Exchange a heartbeat tells of that; those of Advanced Trade name no trade.
+            if frame.connection != OWN_CONNECTION and sequence_num(frame.data) is not None:
+                self.suspects.update(dict.fromkeys(self.trackers, frame.offset))
             return ()
 
     def _follow_trade(self, message: Message, due_at: float) -> None:

@@ -114,6 +114,18 @@ def test_an_absurd_number_hides_no_loss_behind_it(memory: MemoryJournal, rest: F
     assert gaps(memory) == [("quotes", "ticker", OPENED + 3 * SECOND, OPENED + 4 * SECOND)]
 
 
+def test_a_frame_that_cannot_be_read_has_the_newest_trades_looked_for(
+    memory: MemoryJournal, rest: FakeRest, run: Run
+) -> None:
+    rest.last = 6
+    damaged = Frame(trades(1, 6).data[:-5], OPENED, OPENED, 0)
+    append(memory, trades(0, 4, 5, kind="snapshot"), damaged, beat(2))
+    followed(memory, rest, run)
+
+    assert trade_ids(memory, fetched=True) == [6]
+    assert gaps(memory) == []
+
+
 def test_a_new_connection_counts_from_0_and_its_snapshot_is_a_backfill_for_nothing(
     memory: MemoryJournal, rest: FakeRest, run: Run
 ) -> None:
