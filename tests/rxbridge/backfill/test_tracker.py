@@ -154,7 +154,8 @@ def test_too_many_holes_become_fewer_and_lose_nothing(ids: list[int]) -> None:
     # A hole that is cut in two may make one more, for the moment.
     assert len(tracker.holes) <= 3
     assert all(tracker.misses(one) for one in model.missing)
-    assert tracker.floor == (min(model.missing) - 1 if model.missing else tracker.head)
+    # What is joined takes in ids that are there: some are fetched again, and the floor may lie below the true one.
+    assert (tracker.floor or 0) <= (min(model.missing) - 1 if model.missing else tracker.head or 0)
 
 
 def test_as_many_holes_as_may_be_are_kept_apart() -> None:
