@@ -19,8 +19,7 @@ from rxbridge.coinbase.rest import RestClient
 from rxbridge.config import PulseStreamSettings, Settings
 from rxbridge.confirmation import CONSUMER as CONFIRMATION
 from rxbridge.confirmation import Confirmation
-from rxbridge.delivery import CONSUMER as DELIVERY
-from rxbridge.delivery import Delivery, Progress, Sink, refused
+from rxbridge.delivery import Delivery, Sink, refused
 from rxbridge.errors import FramesLost, JournalError
 from rxbridge.events import EventRules
 from rxbridge.feed import Feed
@@ -29,6 +28,8 @@ from rxbridge.journal.memory import MemoryJournal
 from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.pipeline import count_events
 from rxbridge.products import ProductWatch, some
+from rxbridge.progress import CONSUMER as DELIVERY
+from rxbridge.progress import Progress
 from rxbridge.pulsestream import DryRunSink, InFlight, PulseStreamClient, PulseStreamSink
 from rxbridge.telemetry.statistics import BackfillStatistics, ConfirmationStatistics, DeliveryStatistics, FeedStatistics
 

@@ -25,11 +25,12 @@ from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.backfill import Backfill
 from rxbridge.config import Settings
 from rxbridge.confirmation import Confirmation, switch_off
-from rxbridge.delivery import CONSUMER, Delivery
+from rxbridge.delivery import Delivery
 from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
 from rxbridge.feed import Feed
 from rxbridge.overload import Load, OverloadMonitor
 from rxbridge.products import ProductWatch
+from rxbridge.progress import CONSUMER
 from rxbridge.pulsestream import PulseStreamClient
 from rxbridge.telemetry.statistics import (
     BackfillStatistics,

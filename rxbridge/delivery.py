@@ -15,7 +15,7 @@ import reactivex
 from loguru import logger
 from reactivex import Observable
 from reactivex import operators as ops
-from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.abc import DisposableBase
 from reactivex.scheduler import NewThreadScheduler
 
 from operators import SteadyScheduler, retry_with_backoff
@@ -26,15 +26,11 @@ from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import BookImage, Candle, EventMessage, Frame, GapNotice, Ticker
 from rxbridge.overload import WINDOW_EVENTS, Policy, shed
 from rxbridge.pipeline import batches, events, ids
+from rxbridge.progress import Progress
 from rxbridge.telemetry.statistics import DeliveryStatistics
-
-CONSUMER = "pulsestream"
-"""The name under which the delivery half acknowledges."""
 
 WARM_UP_FRAMES = 10_000
 """How far behind the cursor a start reads, to know again which events were made already."""
-
-_LETTERS_IN_MEMORY = 1_000
 
 
 class Sink(Protocol):
@@ -48,129 +44,6 @@ class Sink(Protocol):
     def on_next(self, value: Sequence[EncodedEvent]) -> None:
         """Deliver a batch."""
         ...
-
-
-class Progress:
-    """What was read, what is settled, and so what may be acknowledged.
-
-    Dead letters are written together with the acknowledgement that they belong to, and before it: a crash in between
-    makes the same letters again from the same frames, under the same keys. What a policy drops is recorded in the very
-    transaction of the acknowledgement, since another try might choose otherwise.
-    """
-
-    def __init__(self, journal: Journal, statistics: DeliveryStatistics) -> None:
-        self._journal = journal
-        self._statistics = statistics
-        self._lock = threading.Lock()
-        self._letters: list[DeadLetter] = []
-        self._dropped: list[int] = []
-        self._last_kept = ""
-        self._window_end = 0
-        self._read = journal.cursor(CONSUMER)
-
-    def restart(self) -> int:
-        """Forget what is in hand; the offset after which to read it again."""
-        with self._lock:
-            # They are made again from the same frames.
-            self._statistics.dead -= len(self._letters)
-            self._statistics.dropped -= len(self._dropped)
-            self._letters.clear()
-            self._dropped.clear()
-            self._read = self._journal.cursor(CONSUMER)
-            self._statistics.received = self._settled()
-            return self._read
-
-    def in_hand(self) -> int:
-        """Events that were made and are neither delivered nor dead nor dropped; too many rather than too few.
-
-        What is settled is counted first: an event that is made and settled in between, such as a malformed frame, must
-        not stand for one that is still in hand.
-        """
-        settled = self._settled()
-        return self._statistics.received - settled
-
-    def caught_up(self) -> bool:
-        """Whether everything in the journal was read and settled."""
-        return self._read >= self._journal.size().last_offset and self.in_hand() == 0
-
-    def track(self, frames: Observable[Frame]) -> Observable[Frame]:
-        """Note each frame's offset when the chain below has returned from it."""
-
-        def subscribe(observer: ObserverBase[Frame], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            def on_next(frame: Frame) -> None:
-                observer.on_next(frame)
-                self._read = frame.offset
-
-            return frames.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
-
-        return Observable(subscribe)
-
-    def dead(self, letter: DeadLetter) -> None:
-        """Count a dead letter, and keep it until the next acknowledgement."""
-        with self._lock:
-            self._letters.append(letter)
-            self._statistics.dead += 1
-            crowded = len(self._letters) >= _LETTERS_IN_MEMORY
-        if crowded:
-            self._write_letters()
-
-    def keep(self, window: Sequence[EncodedEvent], kept: Sequence[EncodedEvent], dropped: list[int]) -> None:
-        """Note what of a window goes on to the sink, and what a policy drops; the one before must be settled.
-
-        Args:
-            window: Events that wait, in order, at least one.
-            kept: Those that go on to the sink.
-            dropped: The offsets of the others.
-        """
-        with self._lock:
-            # Those of a frame that goes on in this window may be there still.
-            self._dropped += dropped
-            self._statistics.dropped += len(dropped)
-        self._last_kept = kept[-1].event_id if kept else ""
-        self._window_end = _done(window[-1])
-        if not kept:
-            self._acknowledge(self._window_end)
-
-    def settled(self, batch: Sequence[EncodedEvent]) -> None:
-        """Acknowledge a batch, or the first part of one, each event of which is stored or a dead letter."""
-        last = batch[-1]
-        self._acknowledge(self._window_end if last.event_id == self._last_kept else _done(last))
-
-    def acknowledge_idle(self) -> None:
-        """Acknowledge frames that made no event, such as an hour of heartbeats, when nothing is in hand.
-
-        The offset is taken before the count: every event of a frame up to that offset was counted before the offset
-        was noted, so if nothing is in hand afterwards, all of them are settled. A restart, which forgets what is in
-        hand, must not come in between.
-        """
-        with self._lock:
-            read = self._read
-            idle = self.in_hand() == 0
-        if idle and read > self._journal.cursor(CONSUMER):
-            self._acknowledge(read)
-
-    def _acknowledge(self, offset: int) -> None:
-        """Acknowledge what is settled, with what was dropped up to there."""
-        self._write_letters()
-        with self._lock:
-            # Of a frame, more than one event may be dropped.
-            dropped = sorted({other for other in self._dropped if other <= offset})
-        self._journal.acknowledge(CONSUMER, offset, dropped)
-        with self._lock:
-            self._dropped = [other for other in self._dropped if other > offset]
-
-    def _settled(self) -> int:
-        return self._statistics.delivered + self._statistics.dead + self._statistics.dropped
-
-    def _write_letters(self) -> None:
-        with self._lock:
-            letters = list(self._letters)
-        if letters:
-            self._journal.add_dead_letters(letters)
-            written = set(map(id, letters))
-            with self._lock:
-                # By now another thread may have written some of them as well, and there may be new ones.
-                self._letters = [letter for letter in self._letters if id(letter) not in written]
 
 
 class Delivery:
@@ -328,11 +201,6 @@ def refused(progress: Progress) -> Callable[[EncodedEvent, EventRejected, int, i
         )
 
     return keep
-
-
-def _done(event: EncodedEvent) -> int:
-    """The offset up to which all is done when this event is settled, and all before it."""
-    return event.offset if event.ends_frame else event.offset - 1
 
 
 def _recent(journal: Journal, cursor: int) -> Iterator[Frame]:

@@ -17,10 +17,10 @@ from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.backfill.state import State, decode
 from rxbridge.books import Books
 from rxbridge.confirmation import EventMaker, confirmed_up_to, purged_offsets
-from rxbridge.delivery import CONSUMER
 from rxbridge.events import SERVICE, EventRules
 from rxbridge.journal import DeadLetter, Gap, Journal, JournalSize
 from rxbridge.messages import Frame
+from rxbridge.progress import CONSUMER
 from rxbridge.pulsestream import PulseStreamClient, stored_events
 from rxbridge.telemetry.statistics import DeliveryStatistics
 

@@ -19,8 +19,8 @@ from rxbridge.cli.letter_selection import Selection, selection
 from rxbridge.cli.printing import moment, plain, print_table, progress
 from rxbridge.config import Settings, load
 from rxbridge.confirmation import Retry, remember_purged
-from rxbridge.delivery import CONSUMER
 from rxbridge.journal import DeadLetter, Journal
+from rxbridge.progress import CONSUMER
 from rxbridge.telemetry.logging import configure
 
 __all__ = ["Selection", "export_letters", "print_letters", "print_one", "purge_letters", "retry_letters", "selection"]

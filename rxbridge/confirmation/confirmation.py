@@ -20,10 +20,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_whe
 from rxbridge.confirmation.note import CONSUMER, Mode, Note, read_note, write_note
 from rxbridge.confirmation.proving import Prover
 from rxbridge.confirmation.trail import Trail
-from rxbridge.delivery import CONSUMER as DELIVERY
 from rxbridge.errors import JournalError
 from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, Journal
+from rxbridge.progress import CONSUMER as DELIVERY
 from rxbridge.pulsestream import PulseStreamClient
 from rxbridge.telemetry.statistics import ConfirmationStatistics
 

@@ -12,11 +12,11 @@ from rxbridge.confirmation.proving import Posted, Prover
 from rxbridge.confirmation.reading import EventMaker, read_frames, without_proof
 from rxbridge.confirmation.resent import Resent
 from rxbridge.confirmation.ripening import Ripening
-from rxbridge.delivery import CONSUMER as DELIVERY
 from rxbridge.delivery import WARM_UP_FRAMES
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import Journal
 from rxbridge.pipeline import ids
+from rxbridge.progress import CONSUMER as DELIVERY
 from rxbridge.telemetry.statistics import ConfirmationStatistics
 
 SAMPLE = 20

@@ -17,9 +17,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.confirmation import CONSUMER as CONFIRMATION
-from rxbridge.delivery import CONSUMER
 from rxbridge.journal import Gap, MarketGap, SqliteJournal
 from rxbridge.messages import OWN_CONNECTION, Frame
+from rxbridge.progress import CONSUMER
 
 Levels: TypeAlias = tuple[tuple[Decimal, Decimal], ...]
 Kind: TypeAlias = Literal["trade", "ticker", "book"]

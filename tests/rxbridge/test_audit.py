@@ -11,9 +11,9 @@ from rxbridge.backfill.state import ProductState, State, encode
 from rxbridge.confirmation import CONSUMER as CONFIRMATION
 from rxbridge.confirmation import remember_purged
 from rxbridge.confirmation.note import Note, write_note
-from rxbridge.delivery import CONSUMER
 from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, Gap, Journal, MarketGap, MemoryJournal, SqliteJournal
+from rxbridge.progress import CONSUMER
 from rxbridge.pulsestream import PulseStreamClient
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from tests.rxbridge.confirmation.support import CHANNELS, HEARTBEAT, TORN, Losses, append, deliver, event_id, match

@@ -12,11 +12,12 @@ import reactivex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxbridge.delivery import CONSUMER, Delivery, Progress, refused
+from rxbridge.delivery import Delivery, refused
 from rxbridge.errors import EventRejected, JournalFull
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, MemoryJournal
 from rxbridge.messages import Frame
+from rxbridge.progress import CONSUMER, Progress
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 HEARTBEAT = b'{"type":"heartbeat","product_id":"BTC-USD"}'

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from rxbridge.confirmation import EventMaker
-from rxbridge.delivery import CONSUMER
 from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, SqliteJournal
 from rxbridge.journal.locks import RoleLock
+from rxbridge.progress import CONSUMER
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from tests.rxbridge.confirmation.support import CHANNELS, HEARTBEAT, TORN, append, event_id, match
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rxbridge.delivery import CONSUMER
 from rxbridge.journal import MarketGap, SqliteJournal
+from rxbridge.progress import CONSUMER
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from tests.rxbridge.confirmation.support import HEARTBEAT, append
 

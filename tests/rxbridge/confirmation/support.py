@@ -11,10 +11,11 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rxbridge.delivery import CONSUMER, Delivery, refused
+from rxbridge.delivery import Delivery, refused
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import Journal
 from rxbridge.messages import Frame
+from rxbridge.progress import CONSUMER
 from rxbridge.pulsestream import BatchAnswer, EventOutcome, PulseStreamClient, PulseStreamSink
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.telemetry.statistics import DeliveryStatistics

@@ -13,11 +13,11 @@ from loguru import logger
 from rxbridge.audit import Audit, audit
 from rxbridge.confirmation import CONSUMER, Confirmation, remember_purged, switch_off
 from rxbridge.confirmation.note import Note, read_note
-from rxbridge.delivery import CONSUMER as DELIVERY
 from rxbridge.errors import JournalError
 from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, Journal, MemoryJournal, SqliteJournal
 from rxbridge.messages import Frame
+from rxbridge.progress import CONSUMER as DELIVERY
 from rxbridge.pulsestream import PulseStreamClient
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.telemetry.statistics import ConfirmationStatistics

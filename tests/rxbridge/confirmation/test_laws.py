@@ -9,9 +9,9 @@ from rxbridge.confirmation.note import CONSUMER
 from rxbridge.confirmation.proving import Prover
 from rxbridge.confirmation.ripening import Ripening
 from rxbridge.confirmation.trail import Trail
-from rxbridge.delivery import CONSUMER as DELIVERY
 from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, MemoryJournal
+from rxbridge.progress import CONSUMER as DELIVERY
 from rxbridge.telemetry.statistics import ConfirmationStatistics
 from tests.rxbridge.confirmation.support import CHANNELS, HEARTBEAT, FakePulseStream, append, event_id, match
 

@@ -8,8 +8,8 @@ from rxbridge.audit.gaps import NOTE as GAPS
 from rxbridge.confirmation import confirmed_up_to, purged_offsets, remember_purged
 from rxbridge.confirmation.note import CONSUMER, Note, read_note, write_note
 from rxbridge.confirmation.purged import NOTE as PURGED
-from rxbridge.delivery import CONSUMER as DELIVERY
 from rxbridge.journal import MemoryJournal
+from rxbridge.progress import CONSUMER as DELIVERY
 from tests.rxbridge.confirmation.support import append, match
 
 
