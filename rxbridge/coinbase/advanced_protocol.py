@@ -61,6 +61,7 @@ ADVANCED: Final = FeedProtocol(
     heartbeat=_HEARTBEATS,
     heartbeat_has_products=False,
     one_channel_a_message=True,
+    served_as=served_as,
     encode=_encode,
     answers=Answers(
         data=(

@@ -15,6 +15,7 @@ from reactivex.disposable import Disposable
 
 from rxbridge.coinbase import problems
 from rxbridge.coinbase.framing import WebSocket
+from rxbridge.coinbase.in_force import ProductsInForce
 from rxbridge.coinbase.negotiation import Negotiation
 from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejections
@@ -35,7 +36,7 @@ class Plan:
 
     endpoint: Endpoint
     protocol: FeedProtocol
-    products: Sequence[str]
+    products: ProductsInForce
     channels: Sequence[str]
     stall_seconds: float
     connect_timeout_seconds: float
@@ -110,20 +111,23 @@ class _Receiver:
         self._opened_at = time.time_ns()
         self._statistics.connections += 1
         logger.info("[CONNECTED] WebSocket connection established")
-        plan, negotiation = self._plan, self._negotiation()
+        plan, products = self._plan, self._plan.products.current
         return Session(
             self._websocket,
             transport,
-            negotiation,
+            self._negotiation(products),
             plan.protocol.answers,
+            in_force=plan.products,
+            asked=products,
             url=self._url,
             stall_seconds=plan.stall_seconds,
         )
 
-    def _negotiation(self) -> Negotiation:
+    def _negotiation(self, products: Sequence[str]) -> Negotiation:
         plan, rejections = self._plan, self._rejections
+        rejections.forget_all_but(products)
         subscription = Subscription(
-            plan.products,
+            products,
             plan.channels,
             protocol=plan.protocol,
             acknowledge_seconds=plan.acknowledge_seconds,

@@ -35,6 +35,7 @@ EXCHANGE: Final = FeedProtocol(
     heartbeat="heartbeat",
     heartbeat_has_products=True,
     one_channel_a_message=False,
+    served_as=str,
     encode=_encode,
     answers=Answers(
         data=(

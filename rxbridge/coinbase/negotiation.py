@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 from loguru import logger
 
+from rxbridge.coinbase.actions import Action, NothingLeft, Send, Settled, Unexplained
 from rxbridge.coinbase.answers import Answer
 from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejection, Rejections
-from rxbridge.coinbase.subscription import Action, NothingLeft, Send, Settled, Subscription, Unexplained
+from rxbridge.coinbase.subscription import Subscription
 from rxbridge.coinbase.wanted import Wanted
 from rxbridge.errors import ConnectionLost, SubscriptionRejected, quoted
 from rxbridge.telemetry.statistics import FeedStatistics
@@ -18,7 +20,7 @@ from rxbridge.telemetry.statistics import FeedStatistics
 class Negotiation:
     """The subscription of one connection.
 
-    `start`, `on_answer` and `on_time` may raise what `send` raises, and:
+    `start`, `change`, `on_answer` and `on_time` may raise what `send` raises, and:
         SubscriptionRejected: Coinbase takes no product.
         ConnectionLost: It takes none now, though it took some before; that may pass.
     """
@@ -36,7 +38,7 @@ class Negotiation:
         self._subscription = subscription
         self._send = send
         self._url = url
-        self._encode = protocol.encode
+        self._protocol = protocol
         self._rejections = rejections
         self._statistics = statistics
         self._introduced: set[str] = set()
@@ -49,6 +51,13 @@ class Negotiation:
     def start(self, now: float) -> None:
         """Ask for everything."""
         self._perform(self._subscription.start(now))
+
+    def change(self, products: Sequence[str], now: float) -> None:
+        """Other products are wanted from now on."""
+        self._rejections.forget_all_but(products)
+        known = {*products, self._protocol.heartbeat}
+        self._note({}, forget=self._statistics.rejected_products.keys() - known)
+        self._perform(self._subscription.change(products, now))
 
     def on_answer(self, answer: Answer, now: float) -> None:
         """Coinbase answered."""
@@ -74,6 +83,19 @@ class Negotiation:
                     self._give_up(action)
 
     def _ask(self, request: Send) -> None:
+        if request.verb == "unsubscribe":
+            self._tell_end(request)
+        else:
+            self._tell_beginning(request)
+        self._send(self._protocol.encode(request.verb, request.wanted))
+
+    def _tell_end(self, request: Send) -> None:
+        if request.repeated:
+            logger.warning("[SUBSCRIBING] Not ended yet, unsubscribing again: {}", _listed(request.wanted))
+        else:
+            logger.debug("[SUBSCRIBING] Unsubscribing from {}", _listed(request.wanted))
+
+    def _tell_beginning(self, request: Send) -> None:
         if request.repeated:
             logger.warning("[SUBSCRIBING] Not acknowledged yet, asking again: {}", _listed(request.wanted))
         elif request.wanted.keys() <= self._introduced:
@@ -82,7 +104,6 @@ class Negotiation:
             if channel not in self._introduced:
                 logger.info("[SUBSCRIBING] Subscribing to {} channel...", channel)
         self._introduced.update(request.wanted)
-        self._send(self._encode("subscribe", request.wanted))
 
     def _remember(self, rejection: Rejection) -> None:
         self._rejections.remember(rejection)
@@ -106,6 +127,8 @@ class Negotiation:
         self._note(missing, forget=confirmed)
         self._note_channels({}, forget=set(settled.confirmed))
         self._statistics.settled += 1
+        if settled.lingering:
+            logger.warning("[UNCONFIRMED] Unsubscribed, and not known to have ended: {}", _listed(settled.lingering))
         if missing:
             logger.error("[UNCONFIRMED] Asked for twice and never acknowledged: {}", _listed(settled.missing))
         else:
@@ -121,14 +144,14 @@ class Negotiation:
         if untold := self._rejections.take_untold():
             logger.error("[REJECTED] Coinbase refuses {}", "; ".join(map(str, untold)))
 
-    def _note(self, reasons: dict[str, str], forget: set[str] | frozenset[str] = frozenset()) -> None:
+    def _note(self, reasons: dict[str, str], forget: AbstractSet[str] = frozenset()) -> None:
         self._statistics.rejected_products = _updated(self._statistics.rejected_products, reasons, forget)
 
-    def _note_channels(self, reasons: dict[str, str], forget: set[str] | frozenset[str] = frozenset()) -> None:
+    def _note_channels(self, reasons: dict[str, str], forget: AbstractSet[str] = frozenset()) -> None:
         self._statistics.rejected_channels = _updated(self._statistics.rejected_channels, reasons, forget)
 
 
-def _updated(noted: dict[str, str], reasons: dict[str, str], forget: set[str] | frozenset[str]) -> dict[str, str]:
+def _updated(noted: dict[str, str], reasons: dict[str, str], forget: AbstractSet[str]) -> dict[str, str]:
     # A new dictionary each time: other threads read the old one meanwhile.
     return {name: why for name, why in noted.items() if name not in forget} | reasons
 

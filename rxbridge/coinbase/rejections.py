@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import monotonic
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ class Rejections:
     """The memory of one subscription, across its connections.
 
     A rejection holds for `retry_seconds`; at the first connection after that, its product or channel is asked for
-    again. A connection that runs is left alone.
+    again, or at the first change of the products. Otherwise a connection that runs is left alone.
 
     Attributes:
         accepted: Whether Coinbase has ever confirmed anything of this subscription.
@@ -42,6 +42,16 @@ class Rejections:
         """Do not ask for this again for some time."""
         self._until[rejection.channel, rejection.product] = self._clock() + self._retry_seconds
         self._untold.append(rejection)
+
+    def forget_all_but(self, products: Collection[str]) -> None:
+        """Only these products are wanted now: one that is wanted again later is asked for again."""
+        kept = frozenset(products)
+        # What is no product's has the name of its channel in the place of one.
+        self._until = {
+            (channel, product): until
+            for (channel, product), until in self._until.items()
+            if product in kept or product in (None, channel)
+        }
 
     def take_untold(self) -> list[Rejection]:
         """What was remembered since the last call: what is yet to be logged."""

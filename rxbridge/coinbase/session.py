@@ -11,6 +11,7 @@ from websocket import ABNF
 from rxbridge.coinbase import problems
 from rxbridge.coinbase.answers import Answers
 from rxbridge.coinbase.framing import WebSocket
+from rxbridge.coinbase.in_force import ProductsInForce
 from rxbridge.coinbase.negotiation import Negotiation
 from rxbridge.coinbase.transport import DeadlineExceededError, DeadlineSocket
 from rxbridge.coinbase.watchdog import PING, Watchdog
@@ -21,7 +22,10 @@ _LARGE_BYTES = 65_536
 
 
 class Session:
-    """One open connection. Everything happens in the thread that iterates over `messages`."""
+    """One open connection. Everything happens in the thread that iterates over `messages`.
+
+    The negotiation is about the products `asked`; it is told when others come in force.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,8 @@ class Session:
         negotiation: Negotiation,
         answers: Answers,
         *,
+        in_force: ProductsInForce,
+        asked: tuple[str, ...],
         url: str,
         stall_seconds: float,
     ) -> None:
@@ -37,6 +43,8 @@ class Session:
         self._transport = transport
         self._negotiation = negotiation
         self._answers = answers
+        self._in_force = in_force
+        self._asked = asked
         self._url = url
         self._stall_seconds = stall_seconds
         self._received = 0
@@ -61,9 +69,15 @@ class Session:
     def _messages(self) -> Iterator[bytes]:
         receive, answer_in = self._websocket.receive, self._answers.answer_in
         watchdog, negotiation = self._watchdog, self._negotiation
+        in_force, asked = self._in_force, self._asked
         negotiation.start(monotonic())
         self._set_deadline()
         while True:
+            # Another thread changes it, and something comes every second, if only a heartbeat: soon enough.
+            if in_force.current is not asked:
+                asked = in_force.current
+                negotiation.change(asked, monotonic())
+                self._set_deadline()
             try:
                 opcode, data = receive()
             except DeadlineExceededError:

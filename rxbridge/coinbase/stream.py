@@ -18,6 +18,7 @@ from rxbridge.coinbase.advanced_protocol import ADVANCED, signed
 from rxbridge.coinbase.connection import Plan, connection
 from rxbridge.coinbase.continuity import NUMBERED_BOOKS, until_frames_are_lost
 from rxbridge.coinbase.exchange_protocol import EXCHANGE
+from rxbridge.coinbase.in_force import ProductsInForce, named
 from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejections
 from rxbridge.coinbase.signing import token_maker
@@ -31,7 +32,7 @@ PROTOCOLS: Final[Mapping[FeedName, FeedProtocol]] = {"exchange": EXCHANGE, "adva
 
 
 def frames(
-    products: Sequence[str],
+    products: Sequence[str] | ProductsInForce,
     channels: Sequence[str] = ("ticker", "matches"),
     *,
     protocol: FeedName = "exchange",
@@ -66,11 +67,13 @@ def frames(
     brings order books, for they could not be mended otherwise.
 
     A product or channel that Coinbase refuses is left out of the subscription, logged, kept in
-    `statistics.rejected_products`, and asked for again at the first connection after `rejection_retry_seconds`; what
-    is asked for twice and never acknowledged is told there too. Proxies are taken from HTTPS_PROXY and NO_PROXY.
+    `statistics.rejected_products`, and asked for again at the first connection, or the first change of the products,
+    after `rejection_retry_seconds`; what is asked for twice and never acknowledged is told there too. Proxies are taken
+    from HTTPS_PROXY and NO_PROXY.
 
     Args:
-        products: Product ids, such as BTC-USD.
+        products: Product ids, such as BTC-USD; as `ProductsInForce` they may be changed while it runs, without a
+            reconnection.
         channels: Channels: ticker, ticker_batch, trades (or matches), level2, heartbeat; on Advanced Trade also
             candles. The heartbeat is always added, so that a quiet product is not taken for a dead feed.
         protocol: Which feed it is: `exchange`, or `advanced` for Advanced Trade.
@@ -116,8 +119,8 @@ def frames(
     plan = Plan(
         endpoint=Endpoint.of(FEED_URLS[protocol] if url is None else url, ca_file),
         protocol=spoken,
-        products=_names("products", products),
-        channels=_wire_names(protocol, _names("channels", channels)),
+        products=products if isinstance(products, ProductsInForce) else ProductsInForce(products),
+        channels=_wire_names(protocol, named("channels", channels)),
         stall_seconds=stall_seconds,
         connect_timeout_seconds=connect_timeout_seconds,
         acknowledge_seconds=acknowledge_seconds,
@@ -151,13 +154,6 @@ def backoff(minimum_seconds: float, maximum_seconds: float) -> Callable[[int, Ex
         return min(max(wait(state), minimum_seconds), maximum_seconds)
 
     return delay
-
-
-def _names(argument: str, names: Sequence[str]) -> tuple[str, ...]:
-    unique = tuple(dict.fromkeys([names] if isinstance(names, str) else names))
-    if not unique or not all(unique):
-        raise ConfigError(argument, "it names nothing" if not unique else "a name in it is empty")
-    return unique
 
 
 def _wire_names(feed: FeedName, channels: Sequence[str]) -> tuple[str, ...]:

@@ -11,54 +11,23 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import TypeAlias
 
+from rxbridge.coinbase.actions import Action, NothingLeft, Send, Settled, Unexplained
 from rxbridge.coinbase.answers import Acknowledged, Answer, Pair, Refused
-from rxbridge.coinbase.protocol import FeedProtocol
+from rxbridge.coinbase.planning import Allow, Planner
+from rxbridge.coinbase.protocol import FeedProtocol, Verb
 from rxbridge.coinbase.rejections import Rejection
-from rxbridge.coinbase.wanted import Wanted, halves_of, only, pairs_of, products_of
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """To do: ask for this, in one message."""
-
-    wanted: Wanted
-    repeated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """Every message was answered or given up; `missing` is what was asked for twice and is not acknowledged."""
-
-    confirmed: Wanted
-    missing: Wanted
-
-
-@dataclass(frozen=True, slots=True)
-class Unexplained:
-    """An error came that answers nothing we asked."""
-
-    refused: Refused
-
-
-@dataclass(frozen=True, slots=True)
-class NothingLeft:
-    """Every product was refused; `reasons` says why, by product."""
-
-    reasons: dict[str, str]
-
-
-Action: TypeAlias = Send | Rejection | Settled | Unexplained | NothingLeft
+from rxbridge.coinbase.wanted import Wanted, by_channel, halves_of, only, pairs_of, products_of
 
 
 @dataclass(slots=True)
 class _Request:
     wanted: dict[str, tuple[str, ...]]
     repeated: bool = False
+    verb: Verb = "subscribe"
 
 
 class Subscription:
@@ -67,6 +36,9 @@ class Subscription:
     A refusal that names products or channels costs those; one that names none is traced by asking for halves. What an
     acknowledgement lacks after `acknowledge_seconds` is asked for once more, when all else has been, then reported
     missing. Nothing of that concerns the data, which flow meanwhile.
+
+    What is wanted may change at any time. What has come is asked for first, so that the connection always has some
+    product; then what an acknowledgement lists that was asked for and is wanted no longer is unsubscribed.
 
     Attributes:
         deadline: When to call `on_time` next, on the clock of the `now` arguments; infinity if there is nothing to
@@ -81,30 +53,29 @@ class Subscription:
         protocol: FeedProtocol,
         acknowledge_seconds: float,
         pause_seconds: float = 0.2,
-        allow: Callable[[str, str], bool] | None = None,
+        allow: Allow | None = None,
     ) -> None:
         """Plan what to ask for.
 
         Args:
             products: Product ids.
-            channels: Channels, named as on the wire; the heartbeat is added, for without it a quiet product looks like
-                a dead feed.
+            channels: Channels, named as on the wire; the heartbeat is added.
             protocol: How the feed is spoken to.
             acknowledge_seconds: How long to wait for an answer.
             pause_seconds: The least time between two messages.
-            allow: Whether a product is worth asking for on a channel. Where nothing is, everything is asked for,
-                and so it is without this.
+            allow: What is worth asking for; see `Planner`.
         """
         self.deadline = inf
         self._protocol = protocol
-        self._channels = tuple(dict.fromkeys(channels))
-        # A heartbeat that is not a product's serves none, unless nothing else was asked for.
-        self._serving = tuple(filter(self._has_products, self._channels)) or self._channels
+        self._planner = Planner(channels, protocol, allow)
         self._acknowledge_seconds = acknowledge_seconds
         self._pause_seconds = pause_seconds
-        self._wanted = self._plan(tuple(dict.fromkeys(products)), allow or _everything)
+        self._wanted = self._planner.plan(products)
         self._held: frozenset[Pair] = frozenset()
+        self._sent: set[Pair] = set()
+        self._unheard: set[Pair] = set()
         self._given_up: set[Pair] = set()
+        self._lingering: set[Pair] = set()
         self._reasons: dict[str, str] = {}
         self._queue: deque[_Request] = deque()
         self._enqueue(self._wanted)
@@ -117,6 +88,20 @@ class Subscription:
         """The first message."""
         return self._advance(now)
 
+    def change(self, products: Sequence[str], now: float) -> list[Action]:
+        """Other products are wanted from now on."""
+        before, self._wanted = pairs_of(self._wanted), self._planner.plan(products)
+        wanted = pairs_of(self._wanted)
+        self._given_up &= wanted
+        self._lingering -= wanted
+        self._reasons = {product: reason for product, reason in self._reasons.items() if product in products}
+        self._forget_queued()
+        if new := only(self._wanted, wanted - before):
+            self._enqueue(new)
+        if wanted != before:
+            self._settled = False
+        return self._advance(now)
+
     def on_answer(self, answer: Answer, now: float) -> list[Action]:
         """Coinbase said something."""
         if isinstance(answer, Acknowledged):
@@ -124,8 +109,12 @@ class Subscription:
         if self._asked is None:
             return [Unexplained(answer)]
         asked, self._asked = self._asked, None
+        if asked.verb == "unsubscribe":
+            self._on_kept(asked)
+            return self._advance(now)
+        self._unheard -= pairs_of(asked.wanted)
         actions = self._on_refused(asked, answer)
-        if not self._served():
+        if not self._planner.served(self._wanted):
             self._queue.clear()
             self.deadline = inf
             return [*actions, NothingLeft(self._reasons)]
@@ -143,57 +132,70 @@ class Subscription:
             self._waiting_since = now
         if self._asked is not None and now >= self._waiting_since + self._acknowledge_seconds:
             asked, self._asked = self._asked, None
-            missing = pairs_of(asked.wanted) - self._held
+            open_pairs = self._open(asked)
             if not asked.repeated:
-                self._enqueue(only(asked.wanted, missing), repeated=True)
+                self._enqueue(only(asked.wanted, open_pairs), asked.verb, repeated=True)
+            elif asked.verb == "subscribe":
+                self._given_up |= open_pairs
             else:
-                self._given_up |= missing
+                self._lingering |= open_pairs
         return self._advance(now)
 
-    def _plan(self, products: tuple[str, ...], allow: Callable[[str, str], bool]) -> dict[str, tuple[str, ...]]:
-        wanted = self._worth(products, allow)
-        if not any(channel in wanted for channel in self._serving):
-            allow = _everything
-            wanted = self._worth(products, allow)
-        heartbeat = self._protocol.heartbeat
-        if heartbeat not in self._channels and (beating := self._allowed(heartbeat, products_of(wanted), allow)):
-            wanted[heartbeat] = beating
-        return wanted
+    def _open(self, request: _Request) -> set[Pair]:
+        """What of a request is neither acknowledged nor outdated by a change."""
+        if request.verb == "subscribe":
+            return (pairs_of(request.wanted) & pairs_of(self._wanted)) - self._held
+        return pairs_of(request.wanted) & self._surplus()
 
-    def _worth(self, products: tuple[str, ...], allow: Callable[[str, str], bool]) -> dict[str, tuple[str, ...]]:
-        worth = {channel: self._allowed(channel, products, allow) for channel in self._channels}
-        return {channel: allowed for channel, allowed in worth.items() if allowed}
+    def _surplus(self) -> set[Pair]:
+        """What we asked for once and want no longer, and what is subscribed of that, or may be for all we heard."""
+        # Two products may be one to Coinbase: to give up one of them would cost the other.
+        served_as = self._protocol.served_as
+        shared = {(channel, served_as(product)) for channel, product in pairs_of(self._wanted)}
+        surplus = ((self._sent & self._held) | self._unheard) - pairs_of(self._wanted)
+        return {(channel, product) for channel, product in surplus if (channel, served_as(product)) not in shared}
 
-    def _allowed(self, channel: str, products: Sequence[str], allow: Callable[[str, str], bool]) -> tuple[str, ...]:
-        """What of a channel is worth asking for."""
-        asked = products if self._has_products(channel) else (channel,)
-        return tuple(product for product in asked if allow(channel, product))
-
-    def _has_products(self, channel: str) -> bool:
-        return self._protocol.heartbeat_has_products or channel != self._protocol.heartbeat
-
-    def _enqueue(self, wanted: Wanted, *, repeated: bool = False) -> None:
+    def _enqueue(self, wanted: Wanted, verb: Verb = "subscribe", *, repeated: bool = False) -> None:
         """Ask for this when all else has been asked for; for the heartbeat first, where that takes its own message."""
         if not self._protocol.one_channel_a_message:
-            self._queue.append(_Request(dict(wanted), repeated))
+            self._queue.append(_Request(dict(wanted), repeated, verb))
             return
         for channel in sorted(wanted, key=lambda channel: channel != self._protocol.heartbeat):
-            self._queue.append(_Request({channel: wanted[channel]}, repeated))
+            self._queue.append(_Request({channel: wanted[channel]}, repeated, verb))
 
     def _on_acknowledged(self, pairs: frozenset[Pair], now: float) -> list[Action]:
         self._held = pairs
-        if self._asked is not None and pairs_of(self._asked.wanted) <= pairs:
-            self._asked = None
-        if self._given_up & pairs:
+        self._unheard.clear()
+        if self._asked is not None:
+            if self._is_done(self._asked):
+                self._asked = None
+            else:
+                # It may be the answer to an earlier message, which says nothing of the one that is under way.
+                self._unheard |= pairs_of(self._asked.wanted)
+        if self._given_up & pairs or self._lingering - pairs:
             self._given_up -= pairs
+            self._lingering &= pairs
             self._settled = False
-        lost = pairs_of(self._wanted) - pairs - self._given_up
-        if self._settled and lost:
-            self._settled = False
-            self._enqueue(only(self._wanted, lost))
         return self._advance(now)
 
+    def _is_done(self, request: _Request) -> bool:
+        pairs = pairs_of(request.wanted)
+        return pairs <= self._held if request.verb == "subscribe" else pairs.isdisjoint(self._held | self._unheard)
+
+    def _on_kept(self, asked: _Request) -> None:
+        """Coinbase refuses to unsubscribe something of this, such as a product that it has no more."""
+        left = only(asked.wanted, self._open(asked))
+        if halves := halves_of(left):
+            self._queue.extendleft(_Request(half, asked.repeated, asked.verb) for half in reversed(halves))
+        else:
+            self._lingering |= pairs_of(left)
+
     def _on_refused(self, asked: _Request, refused: Refused) -> list[Action]:
+        left = _Request(only(asked.wanted, pairs_of(self._wanted)), asked.repeated)
+        if left.wanted != asked.wanted:
+            # It may have been for what is wanted no longer.
+            self._queue.extendleft([left] if left.wanted else [])
+            return []
         reason = refused.reason or refused.message
         products, channels = self._named(asked.wanted, f"{refused.message} {refused.reason}")
         if products:
@@ -217,7 +219,7 @@ class Subscription:
         speaks_of_a_key = re.search(r"auth", text, re.IGNORECASE)
         speaks_of_channels = speaks_of_a_key or re.search(r"channel", text, re.IGNORECASE)
         channels = [channel for channel in wanted if channel in named and speaks_of_channels]
-        if len(wanted) == 1 and (speaks_of_a_key or not any(map(self._has_products, wanted))):
+        if len(wanted) == 1 and (speaks_of_a_key or not any(map(self._planner.has_products, wanted))):
             channels = list(wanted)
         products = [product for product in products_of(wanted) if product in named and product not in channels]
         return products, channels
@@ -226,9 +228,9 @@ class Subscription:
         """Want these no longer, nor a product that no channel is left for."""
         gone = {pair for pair in pairs_of(self._wanted) for rejection in rejections if _concerns(rejection, pair)}
         reason = rejections[0].reason
-        before = self._served()
+        before = self._planner.served(self._wanted)
         self._want_without(gone)
-        served = self._served()
+        served = self._planner.served(self._wanted)
         lost = [product for product in before if product not in served]
         self._reasons |= dict.fromkeys(lost, reason)
         self._want_without({(channel, product) for channel in self._wanted for product in lost})
@@ -236,42 +238,60 @@ class Subscription:
         whole = [Rejection(None, product, reason) for product in lost if product not in told]
         return [*rejections, *whole]
 
-    def _served(self) -> list[str]:
-        """The products that are wanted on any channel that somebody asked for."""
-        return products_of({channel: self._wanted.get(channel, ()) for channel in self._serving})
-
     def _want_without(self, gone: set[Pair]) -> None:
         self._wanted = only(self._wanted, pairs_of(self._wanted) - gone)
+        self._forget_queued()
+
+    def _forget_queued(self) -> None:
+        """Ask for nothing that is wanted no longer. What is to be unsubscribed is gathered anew in the end."""
         left = pairs_of(self._wanted)
+        queued = [request for request in self._queue if request.verb == "subscribe"]
         self._queue = deque(
-            _Request(wanted, request.repeated) for request in self._queue if (wanted := only(request.wanted, left))
+            _Request(wanted, request.repeated) for request in queued if (wanted := only(request.wanted, left))
         )
+
+    def _gather(self) -> None:
+        """Queue what is still to be done, when nothing else is."""
+        if lost := pairs_of(self._wanted) - self._held - self._given_up:
+            self._enqueue(only(self._wanted, lost))
+        elif surplus := self._surplus() - self._lingering:
+            self._enqueue(by_channel(surplus), "unsubscribe")
 
     def _advance(self, now: float) -> list[Action]:
         """Send the next message if its time has come; settle if there is none."""
         if self._asked is not None:
             self.deadline = self._waiting_since + self._acknowledge_seconds
             return []
-        while self._queue and pairs_of(self._queue[0].wanted) <= self._held:
-            self._queue.popleft()
+        self._drop_done()
+        if not self._queue:
+            self._gather()
         if self._queue:
+            self._settled = False
             self.deadline = self._sent_at + self._pause_seconds
             if now < self.deadline:
                 return []
             self._asked = self._queue.popleft()
             self._sent_at = self._waiting_since = now
             self.deadline = now + self._acknowledge_seconds
-            return [Send(self._asked.wanted, self._asked.repeated)]
+            pairs = pairs_of(self._asked.wanted)
+            self._unheard |= pairs
+            if self._asked.verb == "subscribe":
+                self._sent |= pairs
+            else:
+                self._held -= pairs
+            return [Send(self._asked.wanted, self._asked.repeated, self._asked.verb)]
         self.deadline = inf
         if self._settled:
             return []
         self._settled = True
         wanted = pairs_of(self._wanted)
-        return [Settled(only(self._wanted, wanted & self._held), only(self._wanted, wanted - self._held))]
+        confirmed, missing = only(self._wanted, wanted & self._held), only(self._wanted, wanted - self._held)
+        return [Settled(confirmed, missing, by_channel(self._lingering))]
 
-
-def _everything(_channel: str, _product: str) -> bool:
-    return True
+    def _drop_done(self) -> None:
+        """Leave out what has come, or gone, without having been asked for."""
+        while self._queue and self._is_done(self._queue[0]):
+            self._queue.popleft()
 
 
 def _concerns(rejection: Rejection, pair: Pair) -> bool:

@@ -16,6 +16,12 @@ def pairs_of(wanted: Wanted) -> set[Pair]:
     return {(channel, product) for channel, products in wanted.items() for product in products}
 
 
+def by_channel(pairs: Collection[Pair]) -> dict[str, tuple[str, ...]]:
+    """The pairs as products by channel, in the order of their names."""
+    channels = sorted({channel for channel, _ in pairs})
+    return {channel: tuple(sorted(product for name, product in pairs if name == channel)) for channel in channels}
+
+
 def products_of(wanted: Wanted) -> list[str]:
     """Each product once, in order."""
     return list(dict.fromkeys(product for products in wanted.values() for product in products))

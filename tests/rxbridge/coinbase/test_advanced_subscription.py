@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rxbridge.coinbase.actions import Action, NothingLeft, Send, Settled, Unexplained
 from rxbridge.coinbase.advanced_protocol import ADVANCED
 from rxbridge.coinbase.answers import Acknowledged, Answer, Refused
 from rxbridge.coinbase.rejections import Rejection
-from rxbridge.coinbase.subscription import Action, NothingLeft, Send, Settled, Subscription, Unexplained
+from rxbridge.coinbase.subscription import Subscription
 from rxbridge.coinbase.wanted import Wanted
 from tests.rxbridge.coinbase.servers import advanced_acknowledgement
 

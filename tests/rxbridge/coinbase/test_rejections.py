@@ -28,3 +28,16 @@ def test_each_rejection_is_told_once_and_safely() -> None:
     rejections.remember(Rejection("matches", "ETH-USD", "no"))
     assert list(map(str, rejections.take_untold())) == [r"'FOO-USD': 'not\nvalid'", "'matches' of 'ETH-USD': 'no'"]
     assert rejections.take_untold() == []
+
+
+def test_what_is_wanted_no_longer_is_forgotten_and_channels_are_not() -> None:
+    rejections = Rejections()
+    for rejection in (Rejection(None, "FOO-USD", "no"), Rejection("ticker", "ETH-USD", "no")):
+        rejections.remember(rejection)
+    rejections.remember(Rejection("level2", None, "no"))
+    rejections.remember(Rejection("heartbeats", "heartbeats", "no"))
+    rejections.forget_all_but(["ETH-USD"])
+    assert rejections.allow("ticker", "FOO-USD")
+    assert not rejections.allow("ticker", "ETH-USD")
+    assert not rejections.allow("level2", "BTC-USD")
+    assert not rejections.allow("heartbeats", "heartbeats")

@@ -10,17 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rxbridge.coinbase.actions import Action, NothingLeft, Send, Settled, Unexplained
 from rxbridge.coinbase.answers import Acknowledged, Refused
 from rxbridge.coinbase.exchange_protocol import EXCHANGE
 from rxbridge.coinbase.rejections import Rejection
-from rxbridge.coinbase.subscription import (
-    Action,
-    NothingLeft,
-    Send,
-    Settled,
-    Subscription,
-    Unexplained,
-)
+from rxbridge.coinbase.subscription import Subscription
 from rxbridge.coinbase.wanted import Wanted
 
 PRODUCTS = ("BTC-USD", "ETH-USD", "FOO-USD")
