@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -39,7 +40,8 @@ class Backfill:
     Args:
         journal: Where the frames are; the role must be one that may append.
         rest: Coinbase's REST API.
-        products: Products whose trades are followed. None, if the feed is not subscribed to `matches`.
+        products: Products whose trades are followed, until `follow` says otherwise. None, if the feed is not subscribed
+            to `matches`.
         unreplayable_channels: Channels of which a disconnect costs what nobody can fetch afterwards.
         quoted_products: The products of those channels.
         since: Where nothing was ever followed: begin with the first trade at or after this moment. It needs a zone.
@@ -109,6 +111,23 @@ class Backfill:
         self._thread = threading.Thread(target=self._run, name="rxbridge-backfill", daemon=True)
         self._thread.start()
 
+    def follow(self, products: Sequence[str], quoted_products: Sequence[str]) -> None:
+        """Follow other products from now on; may be called from any thread, and returns at once.
+
+        A product that is new begins with the first trade received; nothing older is fetched. One that was followed
+        before goes on where it was left, as after an outage. Of one that is gone, what was missing is still fetched,
+        and what its channels do not bring from now on is no gap.
+
+        Args:
+            products: All whose trades are to be followed.
+            quoted_products: All products of the unreplayable channels.
+        """
+        self._plan = replace(
+            self._plan,
+            products=tuple(dict.fromkeys(products)),
+            quoted_products=tuple(dict.fromkeys(quoted_products)),
+        )
+
     def stop(self) -> None:
         """Ask it to end: nothing is appended any more a moment later. May be called from any thread."""
         self._stopping.set()
@@ -156,7 +175,7 @@ class Backfill:
                     self._journal,
                     self._rest,
                     self._memory,
-                    self._plan,
+                    lambda: self._plan,
                     statistics=self.statistics,
                     stopping=self._stopping,
                     wake=self._wake,

@@ -83,8 +83,8 @@ class Follower:
     ) -> None:
         self.offset = state.offset
         self.trackers = awake(state.products)
-        for product in products:
-            self.trackers.setdefault(product, Tracker())
+        self._followed: frozenset[str] = frozenset()
+        self.add_products(products)
         self._silences: list[Silence] = []
         self._channels = channels
         self._quoted = quoted
@@ -95,6 +95,27 @@ class Follower:
         self._sequence = state.sequence
         self._quoted_to = state.quoted_to
         self.suspects = dict.fromkeys(state.suspects, 0)
+
+    def add_products(self, products: Iterable[str]) -> None:
+        """Follow these products' trades as well, each from its first one on, or from where it was left."""
+        self._followed = self._followed.union(products)
+        for product in self._followed:
+            self.trackers.setdefault(product, Tracker())
+
+    def keep_products(self, products: Iterable[str], quoted: Sequence[str], now: int) -> None:
+        """From now on these are all; of the others, what is missing stays missing.
+
+        Args:
+            products: Whose trades to look for when frames are lost.
+            quoted: Of which it costs something if a channel is silent. A silence of any other ends here.
+            now: Nanoseconds since the Unix epoch.
+        """
+        self._followed = frozenset(products)
+        gone = set(self._quoted) - set(quoted)
+        self._quoted = quoted
+        for channel in list(self._silent):
+            self._end(channel, gone, now)
+            self._take_ended(channel)
 
     def begin_again(self, trackers: Mapping[str, Tracker], *, offsets_begin_again: bool) -> None:
         """Follow all frames anew, from the first, with these trackers; disconnects that are on record stay so."""
@@ -192,7 +213,7 @@ class Follower:
         self._sequence, lost = follow_numbers(self._sequence, frame.data)
         if not lost:
             return
-        self.suspects.update(dict.fromkeys(self.trackers, frame.offset))
+        self.suspects.update(dict.fromkeys(self._followed, frame.offset))
         first, last = self._last_at, max(self._last_at, frame.received_at)
         for channel in self._channels:
             silent = self._silent.get(channel, {})

@@ -59,7 +59,7 @@ class Worker:
         journal: Where the frames are.
         rest: Coinbase's REST API.
         memory: What outlives it.
-        plan: What to do.
+        newest_plan: Says what to do now; only the products of it may change.
         statistics: Where to count.
         stopping: Tells it to stop.
         wake: Is set when there is an answer, and by who has set `stopping`.
@@ -73,7 +73,7 @@ class Worker:
         journal: Journal,
         rest: Rest,
         memory: Memory,
-        plan: Plan,
+        newest_plan: Callable[[], Plan],
         *,
         statistics: BackfillStatistics,
         stopping: threading.Event,
@@ -81,7 +81,8 @@ class Worker:
     ) -> None:
         self._journal = journal
         self._memory = memory
-        self._plan = plan
+        self._newest_plan = newest_plan
+        self._plan = plan = newest_plan()
         self._stopping = stopping
         self._wake = wake
         self._ledger = Ledger(journal, statistics)
@@ -156,14 +157,21 @@ class Worker:
 
     def _read(self) -> bool:
         """Follow the next frames; whether those are all there are."""
+        newest = self._newest_plan()
+        if newest is not self._plan:
+            self._follower.add_products(newest.products)
         frames = self._journal.read(self._follower.offset, _READ_FRAMES)
         if frames:
             self._is_caught_up = False  # before the offset says that they were read: see `idle`
             self._follower.follow(frames, time.monotonic())
+        caught_up = len(frames) < _READ_FRAMES and sum([len(frame.data) for frame in frames]) < _READ_BYTES
+        if newest is not self._plan and caught_up:
+            # Not before: a disconnect, or a loss, that was not read of yet has cost what was asked for then.
+            self._plan = newest
+            self._follower.keep_products(newest.products, newest.quoted_products, int(newest.clock() * 1e9))
         for silence in self._follower.take_silences():
             reason = _reason(silence)
             self._ledger.record_missing_quotes(silence.channel, silence.products, silence.first, silence.last, reason)
-        caught_up = len(frames) < _READ_FRAMES and sum([len(frame.data) for frame in frames]) < _READ_BYTES
         self._unread = self._unread and not caught_up
         return caught_up
 
