@@ -12,6 +12,7 @@ from loguru import logger
 
 from rxbridge import coinbase
 from rxbridge.backfill import UNREPLAYABLE, Backfill
+from rxbridge.coinbase import ProductsInForce
 from rxbridge.coinbase.addresses import rest_url
 from rxbridge.coinbase.advanced_protocol import served_as
 from rxbridge.coinbase.catalogue import Catalogue, Resolution, resolve
@@ -27,7 +28,7 @@ from rxbridge.journal import Journal
 from rxbridge.journal.memory import MemoryJournal
 from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.pipeline import count_events
-from rxbridge.products import ProductWatch, some
+from rxbridge.products import Changed, ProductWatch
 from rxbridge.progress import CONSUMER as DELIVERY
 from rxbridge.progress import Progress
 from rxbridge.pulsestream import DryRunSink, InFlight, PulseStreamClient, PulseStreamSink
@@ -97,8 +98,8 @@ def product_list(settings: Settings) -> RestClient:
     return _rest(settings, connect_seconds=_LIST_CONNECT_SECONDS, read_seconds=_LIST_READ_SECONDS)
 
 
-def product_watch(settings: Settings, journal: Journal, stop: threading.Event) -> ProductWatch:
-    """What finds out which products are meant, and what changes about that.
+def product_watch(settings: Settings, journal: Journal, stop: threading.Event, changed: Changed) -> ProductWatch:
+    """What finds out which products are meant, and tells `changed` what changes about that.
 
     Raises:
         ConfigError: The address of the REST API, or the file of certificates, cannot be used.
@@ -108,7 +109,7 @@ def product_watch(settings: Settings, journal: Journal, stop: threading.Event) -
         product_list(settings),
         journal,
         stop=stop,
-        changed=_tell_change,
+        changed=changed,
         check_seconds=settings.feed.products_check_seconds,
         keep_named=_keeps_named(settings),
     )
@@ -129,24 +130,17 @@ def subscribed_to(settings: Settings, products: tuple[str, ...]) -> Settings:
     return replace(settings, feed=settings.feed.model_copy(update={"products": products}))
 
 
-def _tell_change(added: Sequence[str], removed: Sequence[str]) -> None:
-    # A subscription that runs cannot be changed yet; the list of the next start is the new one.
-    changes = [("newly traded", added), ("no longer traded", removed)]
-    words = "; ".join(f"{what}: {some(products)}" for what, products in changes if products)
-    logger.warning("[PRODUCTS] The list has changed, which takes effect at the next start. {}", words)
-
-
 def event_rules(settings: Settings) -> EventRules:
     """How messages become events."""
     chosen = settings.events
     return EventRules(chosen.environment, chosen.raw, chosen.book_depth, chosen.book_seconds)
 
 
-def feed(settings: Settings, journal: Journal, statistics: FeedStatistics) -> Feed:
-    """The feed half."""
+def feed(settings: Settings, products: ProductsInForce, journal: Journal, statistics: FeedStatistics) -> Feed:
+    """The feed half, of products that may change while it runs."""
     options = settings.feed
     frames = coinbase.frames(
-        options.products,
+        products,
         options.channels,
         protocol=options.protocol,
         url=options.url,
@@ -248,15 +242,13 @@ def backfill(settings: Settings, journal: Journal, statistics: BackfillStatistic
     rest = _rest(settings)
     delivery = (DELIVERY,) if settings.delivery.confirm == "none" else (DELIVERY, CONFIRMATION)
     path = settings.journal.path
-    products = feed.products
-    if feed.protocol == "advanced":
-        products = tuple(dict.fromkeys(map(served_as, products)))
+    followed, quoted = followed_by_backfill(settings, feed.products)
     return Backfill(
         journal,
         rest,
-        products=products if "matches" in feed.channels else (),
+        products=followed,
         unreplayable_channels=[channel for channel in feed.channels if channel in UNREPLAYABLE],
-        quoted_products=products,
+        quoted_products=quoted,
         since=options.since,
         max_trades=options.max_trades,
         max_age_seconds=options.max_age_seconds,
@@ -265,6 +257,14 @@ def backfill(settings: Settings, journal: Journal, statistics: BackfillStatistic
         delivery_consumers=delivery,
         statistics=statistics,
     )
+
+
+def followed_by_backfill(settings: Settings, products: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The products whose trades the backfill follows, and those of which silence costs quotes, as they are served."""
+    quoted = tuple(products)
+    if settings.feed.protocol == "advanced":
+        quoted = tuple(dict.fromkeys(map(served_as, quoted)))
+    return (quoted if "matches" in settings.feed.channels else ()), quoted
 
 
 def _rest(settings: Settings, *, connect_seconds: float = 5.0, read_seconds: float = 10.0) -> RestClient:

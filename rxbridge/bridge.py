@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from types import TracebackType
@@ -23,13 +23,14 @@ from loguru import logger
 from rxbridge import assembly
 from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.backfill import Backfill
+from rxbridge.coinbase import ProductsInForce
 from rxbridge.config import Settings
 from rxbridge.confirmation import Confirmation, switch_off
 from rxbridge.delivery import Delivery
 from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
 from rxbridge.feed import Feed
 from rxbridge.overload import Load, OverloadMonitor
-from rxbridge.products import ProductWatch
+from rxbridge.products import ProductWatch, some
 from rxbridge.progress import CONSUMER
 from rxbridge.pulsestream import PulseStreamClient
 from rxbridge.telemetry.statistics import (
@@ -89,7 +90,10 @@ class Bridge:
         self._feed: Feed | None = None
         self._backfill: Backfill | None = None
         feeds = role in ("both", "feed")
-        self._products = assembly.product_watch(settings, self._journal, self._stopping) if feeds else None
+        self._in_force: ProductsInForce | None = None
+        self._products = (
+            assembly.product_watch(settings, self._journal, self._stopping, self._change) if feeds else None
+        )
         self._delivery = self._make_delivery() if role in ("both", "deliver") else None
         self._confirmation = self._make_confirmation()
 
@@ -122,11 +126,25 @@ class Bridge:
         """Ask `run` to return. May be called from any thread and from a signal handler."""
         self._stopping.set()
 
-    def run(self, each_second: Callable[[Statistics], None] | None = None) -> None:
+    def ask_for(self, products: Sequence[str]) -> None:
+        """Feed other products from now on: ids and wildcards, as in `feed.products`. May be called from any thread.
+
+        It takes effect as soon as it is known what they mean: on the connection that is open, and nothing is lost. A
+        process without the feed half has nothing to do.
+        """
+        if self._products is not None:
+            self._products.ask_for(products)
+
+    def run(
+        self,
+        each_second: Callable[[Statistics], None] | None = None,
+        reread: Callable[[], Sequence[str] | None] | None = None,
+    ) -> None:
         """Block until `stop`, until the bridge is idle for `run.exit_when_idle`, or until the feed ends for good.
 
         Args:
             each_second: Is given the statistics about once a second.
+            reread: Is asked all the time whether other products are to be fed.
 
         Raises:
             SubscriptionRejected: Coinbase takes none of the products.
@@ -137,6 +155,8 @@ class Bridge:
         while not self._stopping.wait(_TICK_SECONDS):
             if self._delivery is not None:
                 self._acknowledge_idle(self._delivery)
+            if reread is not None and (products := reread()) is not None:
+                self.ask_for(products)
             for part in parts:
                 if part.ended:
                     # A process that lives with a part that is dead would look well and do nothing.
@@ -286,7 +306,8 @@ class Bridge:
         if not products:
             return  # stopped while it waited
         settings = assembly.subscribed_to(self._settings, products)
-        feed = assembly.feed(settings, self._journal, self._feed_statistics)
+        self._in_force = ProductsInForce(products)
+        feed = assembly.feed(settings, self._in_force, self._journal, self._feed_statistics)
         if settings.backfill.enabled:
             self._backfill = assembly.backfill(settings, self._journal, self._backfill_statistics)
             self._backfill.start()
@@ -295,6 +316,18 @@ class Bridge:
         self._feed = feed
         self._feed.start()
         watch.start()
+
+    def _change(self, added: Sequence[str], removed: Sequence[str]) -> None:
+        """Other products, on the watch's thread; first for the backfill, that it sees the first trade of each."""
+        assert self._products is not None  # noqa: S101
+        assert self._in_force is not None, "the watch starts when the feed has"  # noqa: S101
+        changes = [("added", added), ("removed", removed)]
+        words = "; ".join(f"{what}: {some(products)}" for what, products in changes if products)
+        logger.info("[PRODUCTS] The list has changed, which takes effect now. {}", words)
+        products = self._products.products
+        if self._backfill is not None:
+            self._backfill.follow(*assembly.followed_by_backfill(self._settings, products))
+        self._in_force.set(products)
 
     def _make_confirmation(self) -> Confirmation | None:
         if self._client is None:

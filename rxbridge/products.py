@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from time import monotonic
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -12,6 +14,7 @@ from loguru import logger
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from rxbridge.coinbase.catalogue import Catalogue, Resolution, is_wildcard, resolve
+from rxbridge.coinbase.in_force import named
 from rxbridge.coinbase.stream import backoff
 from rxbridge.errors import ConfigError, JournalError, RestFailed, RestRefused, quoted
 from rxbridge.journal import Journal
@@ -52,11 +55,11 @@ class ProductWatch:
     """Finds out which products the settings mean, at the start and then again and again, on a thread of its own.
 
         settle ─► products ─► start ─► check ─► check ─► check ...
-                                         │ changed(added, removed)
+                                         │ changed(added, removed)      `ask_for` has it check at once
 
     What is wrong with a word of the list is told once, and again when the reason changes. The newest list is remembered
     in the journal, so that a start while Coinbase's REST API is down can go on with it. What is done about a change is
-    up to `changed`.
+    up to `changed`. Other words may be asked for at any time.
 
     Args:
         asked: Ids, and wildcards such as `*-USD` or `all`.
@@ -87,8 +90,11 @@ class ProductWatch:
         retry_maximum_seconds: float = 60.0,
     ) -> None:
         self.products: tuple[str, ...] = ()
-        self._asked = tuple(dict.fromkeys(asked))
-        self._wildcards = [word for word in self._asked if is_wildcard(word)]
+        self._asked: tuple[str, ...] = ()
+        self._wildcards: list[str] = []
+        self._take_words(asked)
+        self._new_words: deque[tuple[str, ...]] = deque()
+        self._catalogue: Catalogue | None = None
         self._source = source
         self._journal = journal
         self._stop = stop
@@ -135,6 +141,18 @@ class ProductWatch:
         """Begin to check; returns at once."""
         self._thread = threading.Thread(target=self._run, name="rxbridge-products", daemon=True)
         self._thread.start()
+
+    def ask_for(self, asked: Sequence[str]) -> None:
+        """Other ids and wildcards from now on; may be called from any thread, and returns at once.
+
+        What they mean is looked up as soon as the watch has started. While Coinbase's REST API does not answer, ids are
+        taken as they are, and wildcards mean what the list says that was seen last; if none was, all stays as it is
+        until it answers.
+
+        Raises:
+            ConfigError: There is none, or an empty one.
+        """
+        self._new_words.append(named("feed.products", asked))
 
     def close(self, seconds: float) -> bool:
         """Let go of connections, once it has ended; set `stop` before.
@@ -184,6 +202,7 @@ class ProductWatch:
         meant = self._meaning(catalogue)
         meant.require_some(self._asked)
         self.products = meant.products
+        self._catalogue = catalogue
         self._tell(meant)
         if self._wildcards:
             logger.info("[PRODUCTS] {} means {} products: {}", self._words, len(self.products), some(self.products))
@@ -194,41 +213,77 @@ class ProductWatch:
 
     def _run(self) -> None:
         pause = self._wait(1, Exception()) if self._failures else self._check_seconds
-        while not self._stop.wait(pause):
+        while not self._stopped_within(pause):
             try:
                 pause = self._check()
             except Exception as error:  # noqa: BLE001 - a thread has no caller: told, and checked again
                 logger.opt(exception=error).error("[PRODUCTS] A check has failed, will check again: {}", error)
                 pause = self._check_seconds
 
+    def _stopped_within(self, seconds: float) -> bool:
+        """Wait until the time is over, or other words are asked for; whether it is time to stop."""
+        until = monotonic() + seconds
+        while not self._new_words and (left := until - monotonic()) > 0:
+            if self._stop.wait(min(left, _LOOK_FOR_STOP_SECONDS)):
+                return True
+        return self._stop.is_set()
+
+    def _take_words(self, asked: Sequence[str]) -> None:
+        self._asked = tuple(dict.fromkeys(asked))
+        self._wildcards = [word for word in self._asked if is_wildcard(word)]
+
     def _check(self) -> float:
         """Look once; how long to wait before the next time."""
+        anew = bool(self._new_words)
+        while self._new_words:
+            self._take_words(self._new_words.popleft())
         try:
             catalogue = self._source.products()
         except (RestFailed, RestRefused) as error:
             self._failures += 1
             pause = self._pause_after(error)
-            if self._failures == 1:
+            if anew:
+                self._change_without(error)
+            elif self._failures == 1:
                 logger.warning("[PRODUCTS] Cannot be checked now, will try again in {:.1f} s: {}", pause, error)
             return pause
         if self._failures:
             self._failures = 0
             logger.info("[PRODUCTS] Coinbase's REST API answers again")
+        self._catalogue = catalogue
         if not self._stop.is_set():
-            self._compare(self._meaning(catalogue))
+            self._compare(self._meaning(catalogue), anew=anew)
         return self._check_seconds
 
-    def _compare(self, meant: Resolution) -> None:
+    def _compare(self, meant: Resolution, *, anew: bool) -> None:
         self._tell(meant)
-        if not meant.products:
-            logger.warning("[PRODUCTS] Nothing of what is asked for trades any more; the list stays as it is")
-            return
-        added = [product for product in meant.products if product not in self.products]
-        removed = [product for product in self.products if product not in meant.products]
+        if meant.products:
+            self._change(meant.products, anew=anew)
+        else:
+            logger.warning("[PRODUCTS] Nothing of what is asked for trades now; the list stays as it is")
+
+    def _change(self, products: tuple[str, ...], *, anew: bool) -> None:
+        added = [product for product in products if product not in self.products]
+        removed = [product for product in self.products if product not in products]
         if added or removed:
-            self.products = meant.products
+            self.products = products
+        if added or removed or anew:
             self._remember()
+        if added or removed:
             self._changed(added, removed)
+        elif anew:
+            logger.info("[PRODUCTS] What is asked for now means the same products as before")
+
+    def _change_without(self, error: RestFailed | RestRefused) -> None:
+        """Do what can be done about other words while nobody says what they mean."""
+        if not self._wildcards:
+            logger.warning("[PRODUCTS] Not validated, and subscribed to as they are: {}", error)
+            self._change(self._asked, anew=True)
+        elif self._catalogue is not None:
+            logger.warning("[PRODUCTS] What {} means is taken from the list that was seen last: {}", self._words, error)
+            self._compare(self._meaning(self._catalogue), anew=True)
+        else:
+            logger.warning("[PRODUCTS] What {} means is not known now; the list stays: {}", self._words, error)
 
     def _tell(self, meant: Resolution) -> None:
         """Say what is left out, unless that was said before."""

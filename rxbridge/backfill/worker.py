@@ -81,8 +81,9 @@ class Worker:
     ) -> None:
         self._journal = journal
         self._memory = memory
-        self._newest_plan = newest_plan
-        self._plan = plan = newest_plan()
+        self._newest_plan: Callable[[], Plan] = newest_plan
+        plan = newest_plan()
+        self._plan: Plan = plan
         self._stopping = stopping
         self._wake = wake
         self._ledger = Ledger(journal, statistics)

@@ -18,6 +18,7 @@ from loguru import logger
 from rxbridge import __version__
 from rxbridge.bridge import Bridge
 from rxbridge.cli.options import INTERRUPTED
+from rxbridge.cli.rereading import Rereading
 from rxbridge.cli.status import StatusLine, summary
 from rxbridge.config import Settings, load
 from rxbridge.telemetry.logging import configure, log_uncaught
@@ -41,18 +42,23 @@ def run_bridge(config: Path | None, arguments: Mapping[str, Any]) -> None:
     _introduce(settings)
     stop = threading.Event()
     # The signals come before the bridge and outlast its drain: its start may wait, and the second must find a handler.
-    with Signals(stop.set), Bridge(settings, stop) as bridge:
-        bridge.run(_teller(status))
+    rereading = Rereading(settings, lambda: load(config, arguments))
+    with Signals(stop.set, rereading.ask), Bridge(settings, stop) as bridge:
+        bridge.run(_teller(status), rereading.take)
         status.show("")
     if bridge.last_statistics is not None:
         logger.info("[STOPPED] {}", summary(bridge.last_statistics))
 
 
 class Signals:
-    """SIGTERM and SIGINT call `stop` the first time, and end the process at once the second time."""
+    """SIGTERM and SIGINT call `stop` the first time, and end the process at once the second time.
 
-    def __init__(self, stop: Callable[[], None]) -> None:
+    SIGHUP calls `reread` each time, if there is one; else it ends the process, as it does by default.
+    """
+
+    def __init__(self, stop: Callable[[], None], reread: Callable[[], None] | None = None) -> None:
         self._stop = stop
+        self._reread = reread
         self._before: dict[signal.Signals, Any] = {}
         self._seen = False
 
@@ -60,11 +66,17 @@ class Signals:
         """Take the signals over."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._handle)
+        if self._reread is not None:
+            self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
 
     def __exit__(self, *_: object) -> None:
         """Give them back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
+        if self._reread is not None:
+            self._reread()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._seen:

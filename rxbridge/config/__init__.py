@@ -4,7 +4,7 @@ Arguments go over the environment, that over the file, that over the defaults. E
 suggests the nearest known one, because a setting that is silently ignored is worse than none.
 """
 
-from rxbridge.config.loading import Origin, Settings, environment_name, load
+from rxbridge.config.loading import Origin, Settings, differences, environment_name, load
 from rxbridge.config.sections import SECTIONS, PulseStreamSettings
 
-__all__ = ["SECTIONS", "Origin", "PulseStreamSettings", "Settings", "environment_name", "load"]
+__all__ = ["SECTIONS", "Origin", "PulseStreamSettings", "Settings", "differences", "environment_name", "load"]

@@ -69,6 +69,16 @@ class Settings:
         }
 
 
+def differences(before: Settings, after: Settings) -> list[str]:
+    """The full names of the settings that have other values; never the values, which may be secrets."""
+    return [
+        f"{section.table}.{name}"
+        for section in SECTIONS
+        for name in section.model_fields
+        if getattr(getattr(before, section.table), name) != getattr(getattr(after, section.table), name)
+    ]
+
+
 def environment_name(section: type[Section], field: str) -> str:
     """The environment variable of a setting."""
     return f"{section.model_config.get('env_prefix', '')}{field}".upper()

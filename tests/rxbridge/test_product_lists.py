@@ -187,20 +187,21 @@ def test_nothing_left_ends_with_78_and_says_what_to_do(run: Start) -> None:
     assert simulator.statistics.connections == 0
 
 
-def test_a_changed_list_is_told_once_and_leaves_the_subscription_alone(
+def test_a_changed_list_is_told_once_and_takes_effect_on_the_open_connection(
     run: Start, tmp_path: Path, wait_for: Start
 ) -> None:
     with Simulator(products=USD[:4], rate=100) as simulator, ListServer(listed(*USD[:2])) as lists:
         bridge = run(simulator, "*-USD", "--role", "feed", lists=lists.url, RXBRIDGE_FEED_PRODUCTS_CHECK_SECONDS="0.05")
         wait_for(lambda: set(traded(tmp_path)) == set(USD[:2]) if (tmp_path / "journal").exists() else False)
         lists.products = listed(USD[0], USD[2], delisted=USD[1])
-        wait_for(lambda: told(bridge, "takes effect at the next start"))
+        wait_for(lambda: USD[2] in traded(tmp_path))
+        wait_for(lambda: told(bridge, "[OK]", USD[2]))
         asked = lists.asked
         wait_for(lambda: lists.asked >= asked + 5)
         bridge.send(signal.SIGTERM)
         assert bridge.wait() == 0, bridge.stderr
 
-    (line,) = told(bridge, "takes effect at the next start")
-    assert line.endswith("newly traded: P02-USD; no longer traded: P01-USD")
+    (line,) = told(bridge, "takes effect now")
+    assert line.endswith("added: P02-USD; removed: P01-USD")
     assert simulator.statistics.connections == 1
-    assert set(traded(tmp_path)) == set(USD[:2])
+    assert set(traded(tmp_path)) == set(USD[:3])
