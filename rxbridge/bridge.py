@@ -29,8 +29,9 @@ from rxbridge.confirmation import Confirmation, switch_off
 from rxbridge.delivery import Delivery
 from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
 from rxbridge.feed import Feed
+from rxbridge.left_out import some
 from rxbridge.overload import Load, OverloadMonitor
-from rxbridge.products import ProductWatch, some
+from rxbridge.products import ProductWatch
 from rxbridge.progress import CONSUMER
 from rxbridge.pulsestream import PulseStreamClient
 from rxbridge.telemetry.statistics import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from time import monotonic
 from typing import Protocol, TypeAlias
@@ -18,6 +18,7 @@ from rxbridge.coinbase.in_force import named
 from rxbridge.coinbase.stream import backoff
 from rxbridge.errors import ConfigError, JournalError, RestFailed, RestRefused, quoted
 from rxbridge.journal import Journal
+from rxbridge.left_out import LeftOut, some
 
 Changed: TypeAlias = Callable[[Sequence[str], Sequence[str]], None]
 """Is given the products that have come and those that have gone; on the watch's thread."""
@@ -25,7 +26,6 @@ Changed: TypeAlias = Callable[[Sequence[str], Sequence[str]], None]
 _NOTE = "products"
 """The journal's note of the newest list."""
 
-_MOST_NAMED = 20
 _LOOK_FOR_STOP_SECONDS = 0.25
 
 
@@ -103,7 +103,7 @@ class ProductWatch:
         self._keep_named = keep_named
         self._wait = backoff(retry_minimum_seconds, max(retry_minimum_seconds, retry_maximum_seconds))
         self._failures = 0
-        self._told: dict[str, str] = {}
+        self._left_out = LeftOut()
         self._thread: threading.Thread | None = None
 
     def settle(self) -> tuple[str, ...]:
@@ -203,7 +203,7 @@ class ProductWatch:
         meant.require_some(self._asked)
         self.products = meant.products
         self._catalogue = catalogue
-        self._tell(meant)
+        self._left_out.tell(meant)
         if self._wildcards:
             logger.info("[PRODUCTS] {} means {} products: {}", self._words, len(self.products), some(self.products))
         self._remember()
@@ -256,7 +256,7 @@ class ProductWatch:
         return self._check_seconds
 
     def _compare(self, meant: Resolution, *, anew: bool) -> None:
-        self._tell(meant)
+        self._left_out.tell(meant)
         if meant.products:
             self._change(meant.products, anew=anew)
         else:
@@ -284,22 +284,6 @@ class ProductWatch:
             self._compare(self._meaning(self._catalogue), anew=True)
         else:
             logger.warning("[PRODUCTS] What {} means is not known now; the list stays: {}", self._words, error)
-
-    def _tell(self, meant: Resolution) -> None:
-        """Say what is left out, unless that was said before."""
-        problems = meant.problems()
-        # A line a kind: the log withholds what comes from the same place in the same moment.
-        if sentences := self._untold(problems):
-            logger.warning("[PRODUCTS] {}", some(sentences.values(), "; "))
-        if paused := self._untold(meant.paused):
-            logger.warning("[PRODUCTS] Subscribed to, though not traded now: {}", some(_with_reasons(paused)))
-        if passed_over := self._untold(meant.passed_over):
-            listed = some(_with_reasons(passed_over))
-            logger.info("[PRODUCTS] Left out, as it is matched but not traded: {}", listed)
-        self._told = problems | meant.paused | meant.passed_over
-
-    def _untold(self, reasons: Mapping[str, str]) -> dict[str, str]:
-        return {word: reason for word, reason in reasons.items() if self._told.get(word) != reason}
 
     def _remembered(self) -> tuple[str, ...]:
         """What the same list meant last; empty if nobody knows."""
@@ -344,14 +328,3 @@ class ProductWatch:
 
 class _Stopped(Exception):
     """A shutdown ends the wait for an answer."""
-
-
-def some(names: Iterable[str], between: str = ", ") -> str:
-    """The names in a row, and how many more there are where they are many."""
-    listed = list(names)
-    more = len(listed) - _MOST_NAMED
-    return between.join(listed[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _with_reasons(reasons: Mapping[str, str]) -> list[str]:
-    return [f"{product} ({reason})" for product, reason in reasons.items()]

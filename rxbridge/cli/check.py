@@ -20,8 +20,8 @@ from rxbridge.coinbase.catalogue import is_wildcard
 from rxbridge.config import Settings, load
 from rxbridge.errors import ConfigError, ConnectionLost, FeedError, FeedStalled, RxBridgeError, SubscriptionRejected
 from rxbridge.journal.sqlite import SqliteJournal
+from rxbridge.left_out import some
 from rxbridge.messages import Frame
-from rxbridge.products import some
 from rxbridge.telemetry.logging import configure
 from rxbridge.telemetry.statistics import FeedStatistics
 

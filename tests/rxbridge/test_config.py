@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rxbridge.config import SECTIONS, environment_name, load
+from rxbridge.config import SECTIONS, differences, environment_name, load
 from rxbridge.errors import ConfigError
 
 
@@ -161,3 +161,10 @@ def test_what_must_not_appear_is_the_key_wherever_it_is(tmp_path: Path) -> None:
         ({}, ()),
     ):
         assert load(Path("/dev/null"), {}, environment).pulsestream.secrets() == secrets
+
+
+def test_differences_are_named_and_not_shown() -> None:
+    before = load(Path("/dev/null"), {"pulsestream.key": "one"}, {})
+    after = load(Path("/dev/null"), {"pulsestream.key": "two", "feed.products": "SOL-USD"}, {})
+    assert differences(before, after) == ["feed.products", "pulsestream.key"]
+    assert differences(after, after) == []

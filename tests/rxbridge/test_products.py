@@ -297,3 +297,96 @@ def test_what_nobody_expected_does_not_end_the_checks(watched: Make, log: list[s
 
     assert one.changes == [(["B-USD"], [])]
     assert any("A check has failed" in line for line in log)
+
+
+def test_other_words_take_effect_without_waiting_for_the_next_check(
+    watched: Make, log: list[str], wait_for: WaitFor
+) -> None:
+    journal = MemoryJournal()
+    one = watched("A-USD", Script(listing("A-USD", "B-EUR", "C-EUR")), journal, check_seconds=3600)
+    one.watch.settle()
+    one.watch.start()
+    one.watch.ask_for(["*-EUR", "X-USD"])
+    wait_for(lambda: one.changes)
+    one.end()
+
+    assert one.changes == [(["B-EUR", "C-EUR"], ["A-USD"])]
+    assert any("'X-USD' is no product of Coinbase's" in line for line in log)
+    again = watched("*-EUR X-USD", Script(DOWN), journal)
+    assert again.watch.settle() == ("B-EUR", "C-EUR"), "the list was not remembered with its words"
+
+
+def test_words_that_come_before_it_has_started_are_not_lost_and_only_the_last_ones_count(
+    watched: Make, wait_for: WaitFor
+) -> None:
+    source = Script(listing("A-USD", "B-USD", "C-USD"))
+    one = watched("A-USD", source, check_seconds=3600)
+    one.watch.ask_for(["B-USD"])
+    one.watch.ask_for(["C-USD"])
+    assert one.watch.settle() == ("A-USD",)
+    one.watch.start()
+    wait_for(lambda: one.changes)
+
+    assert one.changes == [(["C-USD"], ["A-USD"])]
+    assert source.asked == 2
+
+
+def test_other_words_that_mean_the_same_are_no_change_and_remembered(
+    watched: Make, log: list[str], wait_for: WaitFor
+) -> None:
+    journal = MemoryJournal()
+    one = watched("A-USD", Script(listing("A-USD")), journal, check_seconds=3600)
+    one.watch.settle()
+    one.watch.start()
+    one.watch.ask_for(["*-USD"])
+    wait_for(lambda: any("means the same products as before" in line for line in log))
+    one.end()
+
+    assert one.changes == []
+    assert watched("*-USD", Script(DOWN), journal).watch.settle() == ("A-USD",)
+
+
+def test_new_ids_need_no_list(watched: Make, log: list[str], wait_for: WaitFor) -> None:
+    one = watched("A-USD", Script(DOWN), check_seconds=3600)
+    one.watch.settle()
+    one.watch.start()
+    one.watch.ask_for(["B-USD", "A-USD"])
+    wait_for(lambda: one.changes)
+
+    assert one.changes == [(["B-USD"], [])]
+    assert one.watch.products == ("B-USD", "A-USD")
+    assert any("Not validated" in line for line in log)
+
+
+def test_new_wildcards_mean_what_the_list_said_that_was_seen_last(
+    watched: Make, log: list[str], wait_for: WaitFor
+) -> None:
+    one = watched("A-USD", Script(listing("A-USD", "B-EUR"), DOWN), check_seconds=3600)
+    one.watch.settle()
+    one.watch.start()
+    one.watch.ask_for(["*-EUR"])
+    wait_for(lambda: one.changes)
+
+    assert one.changes == [(["B-EUR"], ["A-USD"])]
+    assert any("is taken from the list that was seen last" in line for line in log)
+
+
+def test_new_wildcards_that_nobody_ever_explained_wait_for_an_answer(
+    watched: Make, log: list[str], wait_for: WaitFor
+) -> None:
+    source = Script(DOWN)
+    one = watched("A-USD", source, check_seconds=3600)
+    one.watch.settle()
+    one.watch.start()
+    one.watch.ask_for(["*-EUR"])
+    wait_for(lambda: any("is not known now; the list stays" in line for line in log))
+    assert one.changes == []
+    source.answers.append(listing("B-EUR"))
+    wait_for(lambda: one.changes)
+
+    assert one.changes == [(["B-EUR"], ["A-USD"])]
+
+
+def test_no_words_are_refused(watched: Make) -> None:
+    with pytest.raises(ConfigError):
+        watched("A-USD", Script(DOWN)).watch.ask_for([])
