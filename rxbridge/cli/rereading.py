@@ -50,7 +50,8 @@ class Rereading:
         waiting = [name for name in differences(self._started, settings) if name != _PRODUCTS]
         products = settings.feed.products if settings.feed.products != before.feed.products else None
         if products is not None:
-            logger.info("[CONFIG] Read again: {} is now {}", _PRODUCTS, ", ".join(products))
+            whose = ", for the process that feeds" if self._started.run.role == "deliver" else ""
+            logger.info("[CONFIG] Read again: {} is now {}{}", _PRODUCTS, ", ".join(products), whose)
         elif not waiting:
             logger.info("[CONFIG] Read again: nothing has changed{}", _where_from(settings))
         if waiting:

@@ -135,6 +135,7 @@ class _Receiver:
         )
         return Negotiation(
             subscription,
+            products,
             self._websocket.send,
             url=self._url,
             protocol=plan.protocol,

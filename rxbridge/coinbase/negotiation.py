@@ -18,7 +18,7 @@ from rxbridge.telemetry.statistics import FeedStatistics
 
 
 class Negotiation:
-    """The subscription of one connection.
+    """The subscription of one connection to some products, which may change.
 
     `start`, `change`, `on_answer` and `on_time` may raise what `send` raises, and:
         SubscriptionRejected: Coinbase takes no product.
@@ -28,6 +28,7 @@ class Negotiation:
     def __init__(
         self,
         subscription: Subscription,
+        products: Sequence[str],
         send: Callable[[bytes], object],
         *,
         url: str,
@@ -42,6 +43,7 @@ class Negotiation:
         self._rejections = rejections
         self._statistics = statistics
         self._introduced: set[str] = set()
+        self._forget_all_but(products)
 
     @property
     def deadline(self) -> float:
@@ -55,8 +57,7 @@ class Negotiation:
     def change(self, products: Sequence[str], now: float) -> None:
         """Other products are wanted from now on."""
         self._rejections.forget_all_but(products)
-        known = {*products, self._protocol.heartbeat}
-        self._note({}, forget=self._statistics.rejected_products.keys() - known)
+        self._forget_all_but(products)
         self._perform(self._subscription.change(products, now))
 
     def on_answer(self, answer: Answer, now: float) -> None:
@@ -66,6 +67,11 @@ class Negotiation:
     def on_time(self, now: float, *, is_receiving: bool) -> None:
         """The deadline came; something large may be coming in meanwhile."""
         self._perform(self._subscription.on_time(now, is_receiving=is_receiving))
+
+    def _forget_all_but(self, products: Sequence[str]) -> None:
+        """What is wanted no longer counts as rejected no longer."""
+        known = {*products, self._protocol.heartbeat}
+        self._note({}, forget=self._statistics.rejected_products.keys() - known)
 
     def _perform(self, actions: Sequence[Action]) -> None:
         for action in actions:

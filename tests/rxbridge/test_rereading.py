@@ -44,7 +44,7 @@ class Stage:
         """Write the file; without lines for the feed those of before stay."""
         if lines:
             self._feed = "\n".join(lines)
-        text = f'[feed]\nproducts = "{products}"\nchannels = "ticker,trades"\n{self._feed}\n{more}\n'
+        text = f'[feed]\nproducts = "{products}"\nchannels = "ticker,trades,level2"\n{self._feed}\n{more}\n'
         self._file.write_text(text, encoding="utf-8")
 
     def reread(self) -> None:
@@ -193,3 +193,15 @@ def test_a_product_that_does_not_exist_is_left_out_and_the_others_come(stage: St
 
     assert stage.told("'NO-USD' is no product of Coinbase's")
     assert simulator.statistics.connections == 1
+
+
+def test_a_process_that_does_not_feed_says_so_and_goes_on(stage: Stage, wait_for: Start) -> None:
+    with Simulator(products=(BTC, ETH)) as simulator:
+        stage.start(simulator, "exchange", BTC, "--role", "deliver")
+        wait_for(lambda: stage.told("[SINK]"))
+        stage.write(ETH)
+        stage.reread()
+        wait_for(lambda: stage.told("feed.products is now ETH-USD, for the process that feeds"))
+        stage.stop()
+
+    assert simulator.statistics.connections == 0

@@ -140,6 +140,22 @@ def test_a_new_product_that_is_refused_costs_the_others_nothing_and_is_forgotten
     assert statistics.connections == 1
 
 
+def test_what_was_refused_and_went_while_there_was_no_connection_is_forgotten(feed_server: Serve, watch: Watch) -> None:
+    market, products, statistics = Market("exchange", FOO), ProductsInForce((BTC, FOO)), FeedStatistics()
+
+    def leave(server: FeedServer, connection: ServerConnection) -> None:
+        connection.recv()
+        connection.send(refusal(f"{FOO} is not a valid product"), text=True)
+        connection.recv()
+        products.set((BTC,))
+
+    server = feed_server(leave, market)
+    watch(feed(server, products, "exchange", statistics))
+    wait_for(lambda: statistics.settled == 1)
+    assert market.held["ticker"] == {BTC}
+    assert statistics.rejected_products == {}
+
+
 @pytest.mark.parametrize("products", [(), ("BTC-USD", "")])
 def test_no_products_are_no_change(products: tuple[str, ...]) -> None:
     in_force = ProductsInForce((BTC,))
