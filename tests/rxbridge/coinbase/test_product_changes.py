@@ -136,7 +136,7 @@ def test_a_new_product_that_is_refused_costs_the_others_nothing_and_is_forgotten
     wait_for(lambda: not statistics.rejected_products)
     products.set((ETH, FOO))
     wait_for(lambda: list(statistics.rejected_products) == [FOO])
-    assert len([line for line in log if "[REJECTED]" in line]) == 2
+    wait_for(lambda: len([line for line in log if "[REJECTED]" in line]) == 2)
     assert statistics.connections == 1
 
 
