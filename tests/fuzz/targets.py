@@ -196,6 +196,8 @@ def _require_recognized_of_advanced(line: bytes, answer: Answer | None) -> None:
     assert not (ADVANCED.answers.is_data(line) and answer is not None)
     if line.startswith(ADVANCED.answers.data) or line.count(b'"channel"') != 1 or b'"type":"error"' in line:
         return
+    if b"\\" in line or b"null" in line:
+        return  # what only the lenient decoder takes is no answer, and is asked for again
     with suppress(MalformedFrame):
         if any(isinstance(message, Subscriptions) for message in decode(Frame(line, RECEIVED_AT, 1, 1))):
             assert isinstance(answer, Acknowledged)
