@@ -98,17 +98,15 @@ class Session:
         self._frames[kind] = self._frames.get(kind, 0) + 1
 
 
-class Feed(ABC):
+class Source(ABC):
     """Where the frames come from: a live market, or a recording. All of it runs in the server's event loop.
 
     Attributes:
-        channels: The channels on offer, by the name to ask for them; the value is the name to acknowledge them by.
         products: The products on offer.
         markets: Those of them that have a market, which REST can be asked about.
         delisted: Products that REST still lists and that nobody can subscribe to.
     """
 
-    channels: Mapping[str, str]
     products: AbstractSet[str]
     markets: Mapping[str, Market]
     delisted: Mapping[str, Product] = MappingProxyType({})
@@ -116,6 +114,16 @@ class Feed(ABC):
     @abstractmethod
     async def run(self) -> None:
         """Feed the subscribers until cancelled; an exception is the end of the server."""
+
+
+class Feed(Source):
+    """A source in the forms of the Exchange.
+
+    Attributes:
+        channels: The channels on offer, by the name to ask for them; the value is the name to acknowledge them by.
+    """
+
+    channels: Mapping[str, str]
 
     @abstractmethod
     def greeting(self, subscriptions: Sequence[Subscription]) -> list[tuple[str, bytes]]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
-from random import Random
-from types import MappingProxyType
 
 import msgspec
 
@@ -16,31 +14,19 @@ from rxbridge.faults import Faults
 from rxbridge.simulator.advanced import wire
 from rxbridge.simulator.advanced.client import Client
 from rxbridge.simulator.advanced.protocol import Refusal, acknowledged, parse
-from rxbridge.simulator.market import Market
-from rxbridge.simulator.products import Product
 from rxbridge.simulator.protocol import Request, Subscription
 from rxbridge.simulator.service import Service
-from rxbridge.simulator.session import Session
+from rxbridge.simulator.session import Session, Source
 
 
-class AdvancedFeed(ABC):
-    """Where the frames come from: live markets, or a recording. All of it runs in the server's event loop.
+class AdvancedFeed(Source):
+    """A source in the forms of Advanced Trade.
 
     Attributes:
         channels: The channels on offer.
-        products: The products on offer.
-        markets: Those of them that have a market, which REST can be asked about.
-        delisted: Products that REST still lists and that nobody can subscribe to.
     """
 
     channels: AbstractSet[str]
-    products: AbstractSet[str]
-    markets: Mapping[str, Market]
-    delisted: Mapping[str, Product] = MappingProxyType({})
-
-    @abstractmethod
-    async def run(self) -> None:
-        """Feed the subscribers until cancelled; an exception is the end of the server."""
 
     @abstractmethod
     def subscribe(self, client: Client, subscriptions: Sequence[Subscription], acknowledge: Callable[[], None]) -> None:
@@ -58,36 +44,10 @@ class AdvancedService(Service):
     """Speaks Coinbase's Advanced Trade protocol."""
 
     def __init__(self, feed: AdvancedFeed, *, seed: int, faults: Faults) -> None:
-        """Offer a feed.
-
-        Args:
-            feed: Where the frames come from.
-            seed: Makes what Coinbase leaves to chance: the order of products in acknowledgements.
-            faults: What goes wrong, and when.
-        """
-        super().__init__(faults)
+        """Offer a feed; what there is to say of these, `Service` does."""
+        super().__init__(feed, seed=seed, faults=faults)
         self._feed = feed
-        self._random = Random(f"{seed} server")  # noqa: S311  (a shuffle, not a secret)
         self._clients: dict[Session, Client] = {}
-
-    @property
-    def products(self) -> AbstractSet[str]:
-        """The products on offer."""
-        return self._feed.products
-
-    @property
-    def markets(self) -> Mapping[str, Market]:
-        """Those of them that have a market, which REST can be asked about."""
-        return self._feed.markets
-
-    @property
-    def delisted(self) -> Mapping[str, Product]:
-        """Products that REST still lists; a subscribe that names one is refused, all of it."""
-        return self._feed.delisted
-
-    async def run(self) -> None:
-        """Feed the subscribers until cancelled; an exception is the end of the server."""
-        await self._feed.run()
 
     def leave(self, session: Session) -> None:
         """The connection has ended."""
@@ -113,14 +73,8 @@ class AdvancedService(Service):
         client.push("subscriptions", wire.subscriptions(subscribed, time.time_ns()))
 
     def _understood(self, message: str | bytes) -> Request | Refusal:
-        """What a client asks for, as far as the schedule lets it have that."""
-        channels, products = self._feed.channels, self._feed.products
-        request = parse(message, channels=channels, products=products)
-        if not self._faults or isinstance(request, Refusal) or request.action == "unsubscribe":
+        offered = partial(parse, message, channels=self._feed.channels)
+        request = offered(products=self.products)
+        if isinstance(request, Refusal):
             return request
-        asked = {product for names in request.products.values() for product in names or ()}
-        refused = {fault.text("product") for fault in self.strike("subscription_error", "product", asked)}
-        if refused:
-            return parse(message, channels=channels, products=products - refused)
-        missing = {fault.text("channel") for fault in self.strike("partial_ack", "channel", set(request.products))}
-        return Request("subscribe", {name: ids for name, ids in request.products.items() if name not in missing})
+        return self.granted(request, lambda products: offered(products=products))
