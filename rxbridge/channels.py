@@ -48,6 +48,10 @@ CHANNELS: Final = (
 
 _BY_NAME: Final = {name: channel for channel in CHANNELS for name in (channel.name, *channel.aliases)}
 
+_ASKED_AS: Final = {"level2_50": "level2_batch"}
+"""What an acknowledgement of the Exchange calls a channel, where that is another name than the one to ask for it by
+(documented)."""
+
 
 def canonical(name: str, feed: FeedName) -> str:
     """What the program calls a channel of a feed, whatever the user calls it.
@@ -65,6 +69,17 @@ def wire_name(name: str, feed: FeedName) -> str:
         ValueError: As above.
     """
     return _channel(name, feed).on_wire[feed]
+
+
+def asked_as(acknowledged: str) -> str:
+    """What a channel is asked for by, given what an acknowledgement calls it."""
+    return _ASKED_AS.get(acknowledged, acknowledged)
+
+
+def known_as(acknowledged: str) -> str:
+    """What the program calls a channel, given what an acknowledgement calls it; that itself if it knows none."""
+    channel = _BY_NAME.get(asked_as(acknowledged))
+    return acknowledged if channel is None else channel.name
 
 
 def _channel(name: str, feed: FeedName) -> Channel:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rxbridge.backfill.state import State, at_rest, awake
 from rxbridge.backfill.tracker import Tracker
+from rxbridge.channels import known_as
 from rxbridge.coinbase.advanced.sequence import follow_numbers, sequence_num
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
@@ -33,8 +34,6 @@ _CHANNELS_OF: dict[type[Message], tuple[str, ...]] = {
 UNREPLAYABLE = frozenset(channel for channels in _CHANNELS_OF.values() for channel in channels)
 """All of these channels."""
 
-_ACKNOWLEDGED_AS = {"level2_batch": "level2", "level2_50": "level2"}
-"""What an acknowledgement calls a channel, where that has another name."""
 
 _BOOKS = (b'{"type":"l2update"', b'{"type":"snapshot"', b'{"channel":"l2_data"')
 """Frames that say nothing of trades, and may be megabytes long."""
@@ -175,7 +174,7 @@ class Follower:
             # Delivery makes a dead letter of it; whatever trade it held is missed by its id, as soon as a newer one is
             # known. On the Exchange a heartbeat tells of that; those of Advanced Trade name no trade.
             if frame.connection != OWN_CONNECTION and sequence_num(frame.data) is not None:
-                self.suspects.update(dict.fromkeys(self.trackers, frame.offset))
+                self._suspect(frame)
             return ()
 
     def _follow_trade(self, message: Message, due_at: float) -> None:
@@ -213,7 +212,7 @@ class Follower:
         self._sequence, lost = follow_numbers(self._sequence, frame.data)
         if not lost:
             return
-        self.suspects.update(dict.fromkeys(self._followed, frame.offset))
+        self._suspect(frame)
         first, last = self._last_at, max(self._last_at, frame.received_at)
         for channel in self._channels:
             silent = self._silent.get(channel, {})
@@ -222,6 +221,10 @@ class Follower:
             if products and first:
                 self._silences.append(Silence(channel, products, first, last, lost))
 
+    def _suspect(self, frame: Frame) -> None:
+        """Any product that is followed may have had trades that this frame shows to be lost."""
+        self.suspects.update(dict.fromkeys(self._followed, frame.offset))
+
     def _hear(self, message: Message) -> None:
         """End the silences that this message shows to be over."""
         frame = message.frame
@@ -229,7 +232,7 @@ class Follower:
             return
         if isinstance(message, Subscriptions):
             for acknowledged in message.channels:
-                channel = _ACKNOWLEDGED_AS.get(acknowledged.name, acknowledged.name)
+                channel = known_as(acknowledged.name)
                 self._end(channel, acknowledged.product_ids, frame.received_at)
                 self._take_ended(channel)
             return

@@ -6,12 +6,10 @@ from typing import Final
 
 import msgspec
 
+from rxbridge.channels import asked_as
 from rxbridge.coinbase.answers import Answers, Envelope, Pair, fields, items, read_any, texts
 from rxbridge.coinbase.protocol import FeedProtocol, Verb
 from rxbridge.coinbase.wanted import Wanted
-
-_ASKED_AS: Final = {"level2_50": "level2_batch"}
-"""What an acknowledgement calls a channel, where that is another name than the one to ask for it by (documented)."""
 
 
 def _encode(verb: Verb, wanted: Wanted) -> bytes:
@@ -23,7 +21,7 @@ def _encode(verb: Verb, wanted: Wanted) -> bytes:
 def _acknowledged(envelope: Envelope) -> frozenset[Pair]:
     listed = [fields(channel) for channel in items(read_any(envelope.channels))]
     return frozenset(
-        (_ASKED_AS.get(name, name), product)
+        (asked_as(name), product)
         for channel in listed
         for name in texts([channel.get("name")])
         for product in texts(channel.get("product_ids"))
