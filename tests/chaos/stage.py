@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import secrets
 import signal
-import socket
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.chaos.processes import ChaosError, Running
 from tests.chaos.schedule import Schedule, for_server, wire_name
 from tests.chaos.servers import fired_of, simulator_of
 from tests.chaos.stepping import set_clock
+from tests.ports import free_port
 
 UNAVAILABLE = 69
 NO_PERMISSION = 77
@@ -103,11 +103,11 @@ class Stage:
         self.may_wait = False
         self.bridge: Running | None = None
         self.sink: Running | None = None
-        self._feed_port = _free_port()
+        self._feed_port = free_port()
         self.simulator = simulator if simulator is not None else simulator_of(schedule, self._feed_port)
         self._rate_limit = rate_limit
         self._channels = schedule.channels if channels is None else channels
-        self._port = _free_port()
+        self._port = free_port()
         self._settings = settings or {}
         self._file_limit = resource.RLIM_INFINITY
         self._bridge_due = self._sink_due = 0.0
@@ -286,9 +286,3 @@ class Stage:
         if code == UNAVAILABLE:
             return bool(active & {"disk_full", "read_only"})
         return code == NO_PERMISSION and "unauthorized" in active
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

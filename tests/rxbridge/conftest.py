@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from loguru import logger
 
 SHORTEST_KEY = 8
 """Characters of a key that is looked for in what was printed; a shorter one, such as `wrong`, may be a word there."""
@@ -72,6 +73,15 @@ def recording(tmp_path: Path) -> Callable[..., Path]:
         return write_recording(tmp_path / "recording.jsonl", trades, seconds)
 
     return write
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """Lines as `LEVEL message`."""
+    lines: list[str] = []
+    sink = logger.add(lambda message: lines.append(str(message).rstrip("\n")), format="{level} {message}", level=0)
+    yield lines
+    logger.remove(sink)
 
 
 class Command:

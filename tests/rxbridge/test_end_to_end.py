@@ -3,7 +3,6 @@
 import json
 import resource
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import pytest
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.recording import read
 from rxbridge.simulator import Simulator
+from tests.ports import free_port
 
 KEY = "a-key-that-must-not-leak"
 Start = Callable[..., Any]
@@ -40,12 +40,6 @@ def verify(command: Start, url: str, journal: Path, expected_code: int = 0) -> d
     done = command("verify", "--json", "--pulsestream-url", url, "--journal", journal, PULSESTREAM_API_KEY=KEY)
     assert done.wait() == expected_code, done.stderr
     return json.loads(done.stdout)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def assert_exact(audit: dict[str, Any], events: int) -> None:

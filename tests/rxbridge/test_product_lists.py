@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,15 +15,11 @@ from rxbridge.coinbase.rest import RestClient
 from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.simulator import Simulator
+from tests.ports import free_port
 from tests.rxbridge.product_lists import ListServer, listed
 
 Start: TypeAlias = Callable[..., Any]
 USD = tuple(f"P{number:02d}-USD" for number in range(40))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from loguru import logger
 
 from rxbridge.coinbase.catalogue import Catalogue, Product
 from rxbridge.errors import ConfigError, JournalFull, RestFailed, RestRefused
@@ -87,15 +86,6 @@ def watched() -> Iterator[Callable[..., Watched]]:
     yield make
     for one in made:
         one.end()
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """Lines as `LEVEL message`."""
-    lines: list[str] = []
-    sink = logger.add(lambda message: lines.append(str(message).rstrip("\n")), format="{level} {message}", level=0)
-    yield lines
-    logger.remove(sink)
 
 
 Make: TypeAlias = Callable[..., Watched]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loguru import logger
 from reactivex import Observable
 
 from rxbridge.messages import Frame
@@ -76,15 +75,6 @@ def full_listener() -> Iterator[int]:
         yield listener.getsockname()[1]
         for one in waiting:
             one.close()
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """Lines as `LEVEL message`."""
-    lines: list[str] = []
-    sink = logger.add(lambda message: lines.append(str(message).rstrip("\n")), format="{level} {message}", level=0)
-    yield lines
-    logger.remove(sink)
 
 
 class Certificate:

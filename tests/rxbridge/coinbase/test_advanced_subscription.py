@@ -16,6 +16,7 @@ from rxbridge.coinbase.answers import Acknowledged, Answer, Refused
 from rxbridge.coinbase.rejections import Rejection
 from rxbridge.coinbase.subscription import Subscription
 from rxbridge.coinbase.wanted import Wanted
+from tests.rxbridge.coinbase.negotiating import verdicts_of
 from tests.rxbridge.coinbase.servers import advanced_acknowledgement
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
@@ -201,21 +202,7 @@ def test_whatever_is_refused_the_rest_is_subscribed(
     bad = data.draw(st.sets(st.sampled_from(sorted(every))))
     feed = AdvancedTrade(bad, is_silent=is_silent)
     machine = subscription(tuple(products))
-    now, sent_at = 0.0, -inf
-    verdicts: list[Action] = []
-    actions = machine.start(now)
-    while actions or machine.deadline < inf:
-        sends = [action for action in actions if isinstance(action, Send)]
-        verdicts += [action for action in actions if not isinstance(action, Send)]
-        if sends:
-            (send,) = sends
-            assert now >= sent_at + 0.25
-            sent_at = now
-            now += data.draw(st.sampled_from([0.0, 0.1, 1.0]))
-            actions = machine.on_answer(feed.answer(ADVANCED.encode("subscribe", send.wanted)), now)
-        else:
-            now = max(now, machine.deadline)
-            actions = machine.on_time(now) if machine.deadline < inf else []
+    verdicts = verdicts_of(machine, lambda wanted: feed.answer(ADVANCED.encode("subscribe", wanted)), data)
 
     good = every - bad
     served = {product for channel, product in good if channel != "heartbeats"}

@@ -16,6 +16,7 @@ from rxbridge.coinbase.exchange_protocol import EXCHANGE
 from rxbridge.coinbase.rejections import Rejection
 from rxbridge.coinbase.subscription import Subscription
 from rxbridge.coinbase.wanted import Wanted
+from tests.rxbridge.coinbase.negotiating import verdicts_of
 
 PRODUCTS = ("BTC-USD", "ETH-USD", "FOO-USD")
 INVALID = Refused("Failed to subscribe", "FOO-USD is not a valid product")
@@ -238,21 +239,7 @@ def test_whatever_is_refused_the_rest_is_subscribed(
     bad = data.draw(st.sets(st.sampled_from(sorted(every))))
     coinbase = Coinbase(bad, names_products=names_products)
     machine = subscription(tuple(products), "ticker", "matches")
-    now, sent_at = 0.0, -inf
-    verdicts: list[Action] = []
-    actions = machine.start(now)
-    while actions or machine.deadline < inf:
-        sends = [action for action in actions if isinstance(action, Send)]
-        verdicts += [action for action in actions if not isinstance(action, Send)]
-        if sends:
-            (send,) = sends
-            assert now >= sent_at + 0.25
-            sent_at = now
-            now += data.draw(st.sampled_from([0.0, 0.1, 1.0]))
-            actions = machine.on_answer(coinbase.answer(EXCHANGE.encode("subscribe", send.wanted)), now)
-        else:
-            now = max(now, machine.deadline)
-            actions = machine.on_time(now) if machine.deadline < inf else []
+    verdicts = verdicts_of(machine, lambda wanted: coinbase.answer(EXCHANGE.encode("subscribe", wanted)), data)
 
     served = {product for channel, product in every - bad if channel != "heartbeat"}
     rejected = {v.product for v in verdicts if isinstance(v, Rejection) and v.channel is None}
