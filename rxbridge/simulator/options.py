@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import TypedDict, Unpack
 
+from rxbridge.channels import FeedName
 from rxbridge.errors import ConfigError
 from rxbridge.faults import Fault
 from rxbridge.simulator.playback import TimedFrame
-from rxbridge.simulator.services import FeedName
 
 
 class SimulatorOptions(TypedDict, total=False):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
+from rxbridge.channels import FeedName
 from rxbridge.errors import ConfigError
 from rxbridge.faults import Faults
 from rxbridge.simulator.advanced.live import AdvancedLive
@@ -15,8 +16,6 @@ from rxbridge.simulator.live import LiveFeed
 from rxbridge.simulator.playback import TimedFrame
 from rxbridge.simulator.replay import ReplayFeed
 from rxbridge.simulator.service import Service
-
-FeedName: TypeAlias = Literal["exchange", "advanced"]
 
 
 def live_service(live: LiveFeed, feed: FeedName, *, seed: int, faults: Faults) -> Service:

@@ -13,6 +13,7 @@ from typing import Self, Unpack
 
 from loguru import logger
 
+from rxbridge.channels import FeedName
 from rxbridge.errors import ConfigError
 from rxbridge.faults import Fault, Faults
 from rxbridge.simulator.batches import STATUS_SECONDS, TICKER_BATCH_SECONDS
@@ -24,7 +25,7 @@ from rxbridge.simulator.playback import TimedFrame
 from rxbridge.simulator.products import products_named
 from rxbridge.simulator.rest_limit import BURST, REQUESTS_PER_SECOND, RateLimit
 from rxbridge.simulator.server import HOST, SimulatorServer
-from rxbridge.simulator.services import FeedName, live_service, recorded_service
+from rxbridge.simulator.services import live_service, recorded_service
 from rxbridge.simulator.session import SimulatorStatistics
 
 
