@@ -72,7 +72,7 @@ def _decompressor() -> ZstdDecompressor:
     try:
         import zstandard  # noqa: PLC0415  (installed only with an extra; plain recordings do without)
     except ModuleNotFoundError as error:
-        raise MissingExtra("zstandard", "demo") from error
+        raise MissingExtra("zstandard", "recording") from error
     return zstandard.ZstdDecompressor()
 
 

@@ -191,7 +191,7 @@ def test_only_a_compressed_recording_needs_zstandard(tmp_path: Path, monkeypatch
     assert len(list(read(plain))) == len(FRAMES)
     with pytest.raises(MissingExtra) as caught:
         read(tmp_path / "compressed.jsonl.zst")
-    assert (caught.value.package, caught.value.extra) == ("zstandard", "demo")
+    assert (caught.value.package, caught.value.extra) == ("zstandard", "recording")
 
 
 @pytest.mark.parametrize(("name", "count"), [("exchange-2021", 5906), ("advanced-2026", 649)])
