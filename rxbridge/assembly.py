@@ -142,7 +142,7 @@ def feed(settings: Settings, products: ProductsInForce, journal: Journal, statis
     frames = coinbase.frames(
         products,
         options.channels,
-        protocol=options.protocol,
+        feed=options.protocol,
         url=options.url,
         stall_seconds=options.stall_seconds,
         connect_timeout_seconds=options.connect_timeout_seconds,

@@ -146,7 +146,7 @@ def _feed(settings: Settings) -> str:
     frames = coinbase.frames(
         feed.products,
         feed.channels,
-        protocol=feed.protocol,
+        feed=feed.protocol,
         url=feed.url,
         connect_timeout_seconds=feed.connect_timeout_seconds,
         ca_file=str(feed.ca_file) if feed.ca_file else None,

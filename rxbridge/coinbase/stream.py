@@ -35,7 +35,7 @@ def frames(
     products: Sequence[str] | ProductsInForce,
     channels: Sequence[str] = ("ticker", "matches"),
     *,
-    protocol: FeedName = "exchange",
+    feed: FeedName = "exchange",
     url: str | None = None,
     stall_seconds: float = 15.0,
     connect_timeout_seconds: float = 15.0,
@@ -76,7 +76,7 @@ def frames(
             reconnection.
         channels: Channels: ticker, ticker_batch, trades (or matches), level2, heartbeat; on Advanced Trade also
             candles. The heartbeat is always added, so that a quiet product is not taken for a dead feed.
-        protocol: Which feed it is: `exchange`, or `advanced` for Advanced Trade.
+        feed: Which feed it is: `exchange`, or `advanced` for Advanced Trade.
         url: Address of the feed; by default Coinbase's own.
         stall_seconds: After so long without a frame the connection counts as dead, even if it answers pings.
         connect_timeout_seconds: For connection, TLS and WebSocket handshake together.
@@ -115,12 +115,12 @@ def frames(
             raise ConfigError(name, f"{value} is not positive")
     if backoff_maximum_seconds < backoff_minimum_seconds:
         raise ConfigError("backoff_maximum_seconds", f"{backoff_maximum_seconds} is below the minimum")
-    spoken = _protocol(protocol, key_file)
+    spoken = _protocol(feed, key_file)
     plan = Plan(
-        endpoint=Endpoint.of(FEED_URLS[protocol] if url is None else url, ca_file),
+        endpoint=Endpoint.of(FEED_URLS[feed] if url is None else url, ca_file),
         protocol=spoken,
         products=products if isinstance(products, ProductsInForce) else ProductsInForce(products),
-        channels=_wire_names(protocol, named("channels", channels)),
+        channels=_wire_names(feed, named("channels", channels)),
         stall_seconds=stall_seconds,
         connect_timeout_seconds=connect_timeout_seconds,
         acknowledge_seconds=acknowledge_seconds,
@@ -165,7 +165,7 @@ def _wire_names(feed: FeedName, channels: Sequence[str]) -> tuple[str, ...]:
 
 def _protocol(name: FeedName, key_file: str | None) -> FeedProtocol:
     if name not in PROTOCOLS:
-        raise ConfigError("protocol", f"unknown feed {name!r}{nearest(name, tuple(PROTOCOLS))}")
+        raise ConfigError("feed", f"unknown feed {name!r}{nearest(name, tuple(PROTOCOLS))}")
     if key_file is None:
         return PROTOCOLS[name]
     if name != "advanced":

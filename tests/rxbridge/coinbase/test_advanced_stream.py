@@ -40,7 +40,7 @@ ERROR = b'{"type":"error","message":"authentication failure"}'
 
 
 def feed(url: str, channels: tuple[str, ...] = ("ticker", "matches"), **options: Any) -> Observable[Frame]:
-    settings: dict[str, Any] = {"scheduler": Impatient(), "protocol": "advanced"} | options
+    settings: dict[str, Any] = {"scheduler": Impatient(), "feed": "advanced"} | options
     return frames(PRODUCTS, channels, url=url, **settings)
 
 
@@ -119,7 +119,7 @@ def test_what_is_served_in_dollars_is_confirmed_as_it_was_asked_for(
 ) -> None:
     server = feed_server(serve_like_advanced_trade(alias="-USDC"))
     statistics = FeedStatistics()
-    watch(frames(["BTC-USDC"], "candles", protocol="advanced", url=server.url, statistics=statistics))
+    watch(frames(["BTC-USDC"], "candles", feed="advanced", url=server.url, statistics=statistics))
     wait_for(lambda: told(log, "[OK]"))
     assert msgspec.json.decode(server.requests[1])["product_ids"] == ["BTC-USDC"]
     assert told(log, "[OK]") == ["SUCCESS [OK] Subscription confirmed: candles (BTC-USDC), heartbeats"]
@@ -197,7 +197,7 @@ def test_silence_is_death_there_too(feed_server: Serve, watch: Watch, log: list[
 
 @pytest.mark.parametrize(
     ("options", "url"),
-    [({}, FEED_URLS["exchange"]), ({"protocol": "advanced"}, FEED_URLS["advanced"]), ({"url": "ws://own"}, "ws://own")],
+    [({}, FEED_URLS["exchange"]), ({"feed": "advanced"}, FEED_URLS["advanced"]), ({"url": "ws://own"}, "ws://own")],
 )
 def test_each_feed_has_an_address_of_its_own(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], url: str

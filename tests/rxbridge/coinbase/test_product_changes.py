@@ -77,9 +77,7 @@ class Market:
 
 
 def feed(server: FeedServer, products: ProductsInForce, protocol: FeedName, statistics: FeedStatistics) -> Any:
-    return frames(
-        products, ("ticker",), protocol=protocol, url=server.url, statistics=statistics, scheduler=Impatient()
-    )
+    return frames(products, ("ticker",), feed=protocol, url=server.url, statistics=statistics, scheduler=Impatient())
 
 
 @pytest.mark.parametrize("protocol", ["exchange", "advanced"])

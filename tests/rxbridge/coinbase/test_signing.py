@@ -144,7 +144,7 @@ def test_each_message_has_a_token_of_its_own_and_nothing_tells_of_it(
             connection.send(advanced_acknowledgement(*server.requests), text=True)
 
     server = feed_server(serve)
-    signing: dict[str, Any] = {"protocol": "advanced", "key_file": key_file(pem(EC_KEY)), "scheduler": Impatient()}
+    signing: dict[str, Any] = {"feed": "advanced", "key_file": key_file(pem(EC_KEY)), "scheduler": Impatient()}
     watch(frames(["BTC-USD"], ["ticker", "trades"], url=server.url, **signing))
     wait_for(lambda: [line for line in log if "[OK]" in line])
 

@@ -363,7 +363,7 @@ def test_a_subscriber_that_raises_ends_the_feed_and_is_told(feed_server: Serve) 
         ("products", {"products": ["BTC-USD", ""]}),
         ("channels", {"channels": []}),
         ("channels", {"channels": ["candles"]}),
-        ("protocol", {"protocol": "advance"}),
+        ("feed", {"feed": "advance"}),
         ("stall_seconds", {"stall_seconds": 0}),
         ("max_frame_bytes", {"max_frame_bytes": -1}),
         ("backoff_maximum_seconds", {"backoff_minimum_seconds": 2, "backoff_maximum_seconds": 1}),
