@@ -9,18 +9,18 @@ order, and may come after data; no more than 8 messages a second.
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import inf
 
 from rxbridge.coinbase.actions import Action, NothingLeft, Send, Settled, Unexplained
 from rxbridge.coinbase.answers import Acknowledged, Answer, Pair, Refused
+from rxbridge.coinbase.culprits import named_in
 from rxbridge.coinbase.planning import Allow, Planner
 from rxbridge.coinbase.protocol import FeedProtocol, Verb
 from rxbridge.coinbase.rejections import Rejection
-from rxbridge.coinbase.wanted import Wanted, by_channel, halves_of, only, pairs_of, products_of
+from rxbridge.coinbase.wanted import Wanted, by_channel, halves_of, only, pairs_of
 
 
 @dataclass(slots=True)
@@ -39,6 +39,8 @@ class Subscription:
 
     What is wanted may change at any time. What has come is asked for first, so that the connection always has some
     product; then what an acknowledgement lists that was asked for and is wanted no longer is unsubscribed.
+
+    What is to be renewed counts as wanted no longer until it has ended, and then, being wanted, is asked for again.
 
     Attributes:
         deadline: When to call `on_time` next, on the clock of the `now` arguments; infinity if there is nothing to
@@ -76,6 +78,7 @@ class Subscription:
         self._unheard: set[Pair] = set()
         self._given_up: set[Pair] = set()
         self._lingering: set[Pair] = set()
+        self._renewed: set[Pair] = set()
         self._reasons: dict[str, str] = {}
         self._queue: deque[_Request] = deque()
         self._enqueue(self._wanted)
@@ -101,6 +104,26 @@ class Subscription:
         if wanted != before:
             self._settled = False
         return self._advance(now)
+
+    def renew(self, channel: str, products: Collection[str], now: float) -> list[Action]:
+        """End these products on this channel, and ask for them again, so that it begins with them anew.
+
+        What is not acknowledged yet is passed over, as it is about to begin; what was given up is asked for. Products
+        that share their frames with one of these are renewed with it, or it would not end.
+
+        Args:
+            channel: Named as on the wire.
+            products: Product ids.
+            now: The time.
+        """
+        pairs = self._served({(channel, product) for product in products})
+        self._renewed |= pairs & self._served(pairs_of(self._wanted) & self._held)
+        self._given_up -= {pair for pair in self._given_up if self._served([pair]) <= pairs}
+        return self._advance(now)
+
+    def held_on(self, channel: str) -> list[str]:
+        """The products that are wanted on a channel and acknowledged, in order."""
+        return [product for product in self._wanted.get(channel, ()) if (channel, product) in self._held]
 
     def on_answer(self, answer: Answer, now: float) -> list[Action]:
         """Coinbase said something."""
@@ -138,7 +161,7 @@ class Subscription:
             elif asked.verb == "subscribe":
                 self._given_up |= open_pairs
             else:
-                self._lingering |= open_pairs
+                self._end_in_vain(open_pairs)
         return self._advance(now)
 
     def _open(self, request: _Request) -> set[Pair]:
@@ -150,10 +173,14 @@ class Subscription:
     def _surplus(self) -> set[Pair]:
         """What we asked for once and want no longer, and what is subscribed of that, or may be for all we heard."""
         # Two products may be one to Coinbase: to give up one of them would cost the other.
+        kept = self._served(pairs_of(self._wanted)) - self._renewed
+        served_as, present = self._protocol.served_as, (self._sent & self._held) | self._unheard
+        return {(channel, product) for channel, product in present if (channel, served_as(product)) not in kept}
+
+    def _served(self, pairs: Collection[Pair]) -> set[Pair]:
+        """The same by the ids under which the products come."""
         served_as = self._protocol.served_as
-        shared = {(channel, served_as(product)) for channel, product in pairs_of(self._wanted)}
-        surplus = ((self._sent & self._held) | self._unheard) - pairs_of(self._wanted)
-        return {(channel, product) for channel, product in surplus if (channel, served_as(product)) not in shared}
+        return {(channel, served_as(product)) for channel, product in pairs}
 
     def _enqueue(self, wanted: Wanted, verb: Verb = "subscribe", *, repeated: bool = False) -> None:
         """Ask for this when all else has been asked for; for the heartbeat first, where that takes its own message."""
@@ -165,6 +192,8 @@ class Subscription:
 
     def _on_acknowledged(self, pairs: frozenset[Pair], now: float) -> list[Action]:
         self._held = pairs
+        # What has ended begins anew by being asked for, like whatever is wanted.
+        self._renewed &= self._served(pairs)
         self._unheard.clear()
         if self._asked is not None:
             if self._is_done(self._asked):
@@ -188,7 +217,12 @@ class Subscription:
         if halves := halves_of(left):
             self._queue.extendleft(_Request(half, asked.repeated, asked.verb) for half in reversed(halves))
         else:
-            self._lingering |= pairs_of(left)
+            self._end_in_vain(pairs_of(left))
+
+    def _end_in_vain(self, pairs: set[Pair]) -> None:
+        """Unsubscribe these no more. Those that are wanted are asked for, since they may have ended for all we know."""
+        self._lingering |= pairs - pairs_of(self._wanted)
+        self._renewed -= self._served(pairs)
 
     def _on_refused(self, asked: _Request, refused: Refused) -> list[Action]:
         left = _Request(only(asked.wanted, pairs_of(self._wanted)), asked.repeated)
@@ -197,7 +231,7 @@ class Subscription:
             self._queue.extendleft([left] if left.wanted else [])
             return []
         reason = refused.reason or refused.message
-        products, channels = self._named(asked.wanted, f"{refused.message} {refused.reason}")
+        products, channels = named_in(f"{refused.message} {refused.reason}", asked.wanted, self._planner.has_products)
         if products:
             rejections = [Rejection(None, product, reason) for product in products]
         elif channels:
@@ -210,19 +244,6 @@ class Subscription:
             rejections = [Rejection(channel, product, reason)]
         self._queue.appendleft(asked)
         return self._reject(rejections)
-
-    def _named(self, wanted: Wanted, text: str) -> tuple[list[str], list[str]]:
-        """The products and the channels that a refusal of these speaks of."""
-        named = {word.rstrip(".") for word in re.findall(r"[\w.-]+", text)}
-        # A channel's name may be an everyday word, so it counts only where the text speaks of channels. Where a key is
-        # wanted, that is for a channel, which need not be named if there is only one.
-        speaks_of_a_key = re.search(r"auth", text, re.IGNORECASE)
-        speaks_of_channels = speaks_of_a_key or re.search(r"channel", text, re.IGNORECASE)
-        channels = [channel for channel in wanted if channel in named and speaks_of_channels]
-        if len(wanted) == 1 and (speaks_of_a_key or not any(map(self._planner.has_products, wanted))):
-            channels = list(wanted)
-        products = [product for product in products_of(wanted) if product in named and product not in channels]
-        return products, channels
 
     def _reject(self, rejections: list[Rejection]) -> list[Action]:
         """Want these no longer, nor a product that no channel is left for."""
@@ -245,6 +266,7 @@ class Subscription:
     def _forget_queued(self) -> None:
         """Ask for nothing that is wanted no longer. What is to be unsubscribed is gathered anew in the end."""
         left = pairs_of(self._wanted)
+        self._renewed &= self._served(left)
         queued = [request for request in self._queue if request.verb == "subscribe"]
         self._queue = deque(
             _Request(wanted, request.repeated) for request in queued if (wanted := only(request.wanted, left))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import inf
 from typing import Any
 
@@ -152,6 +153,88 @@ def test_an_error_after_a_change_is_over_is_passed_on() -> None:
     assert machine.on_answer(UNNAMED, 11.0) == [Unexplained(UNNAMED)]
 
 
+def test_a_renewal_ends_a_product_on_one_channel_and_asks_for_it_again() -> None:
+    machine = settled_on(BTC, ETH)
+    assert machine.renew("ticker", [ETH, SOL], 10.0) == [Send({"ticker": (ETH,)}, repeated=False, verb="unsubscribe")]
+    left: dict[str, tuple[str, ...]] = {"ticker": (BTC,), "heartbeat": (BTC, ETH)}
+    assert machine.on_answer(acknowledged(left), 10.1) == []
+    assert machine.deadline == 10.25
+    assert machine.on_time(10.25) == [Send({"ticker": (ETH,)}, repeated=False)]
+    assert machine.on_answer(acknowledged(everything(BTC, ETH)), 10.3) == [Settled(everything(BTC, ETH), {})]
+    assert machine.deadline == inf
+
+
+def test_a_renewal_waits_for_the_messages_before_and_passes_over_what_begins_anyway() -> None:
+    machine = subscription((BTC,))
+    machine.start(0.0)
+    assert machine.renew("ticker", [BTC], 0.1) == []
+    machine.on_answer(acknowledged(everything(BTC)), 0.2)
+    assert machine.change((BTC, ETH), 1.0) == [Send(everything(ETH), repeated=False)]
+    assert machine.renew("ticker", [BTC, ETH], 1.1) == []
+    assert machine.on_answer(acknowledged(everything(BTC, ETH)), 1.3) == [
+        Send({"ticker": (BTC,)}, repeated=False, verb="unsubscribe")
+    ]
+
+
+def test_a_product_that_does_not_end_is_asked_for_all_the_same() -> None:
+    machine = settled_on(BTC, ETH)
+    machine.renew("ticker", [ETH], 10.0)
+    assert machine.on_time(15.0) == [Send({"ticker": (ETH,)}, repeated=True, verb="unsubscribe")]
+    assert machine.on_time(20.0) == [Send({"ticker": (ETH,)}, repeated=False)]
+    assert machine.on_answer(acknowledged(everything(BTC, ETH)), 20.1) == [Settled(everything(BTC, ETH), {})]
+
+
+def test_a_product_that_may_not_end_is_asked_for_all_the_same() -> None:
+    machine = settled_on(BTC, ETH)
+    machine.renew("ticker", [ETH], 10.0)
+    assert machine.on_answer(UNNAMED, 11.0) == [Send({"ticker": (ETH,)}, repeated=False)]
+
+
+def test_an_end_that_is_told_late_is_not_brought_about_twice() -> None:
+    machine = settled_on(BTC)
+    machine.renew("ticker", [BTC], 10.0)
+    assert machine.on_time(15.0) == [Send({"ticker": (BTC,)}, repeated=True, verb="unsubscribe")]
+    machine = settled_on(BTC)
+    machine.renew("ticker", [BTC], 10.0)
+    machine.renew("ticker", [BTC], 10.1)
+    assert machine.on_answer(acknowledged({"heartbeat": (BTC,)}), 14.9) == [Send({"ticker": (BTC,)}, repeated=False)]
+    assert machine.on_answer(acknowledged(everything(BTC)), 15.0) == [Settled(everything(BTC), {})]
+    assert machine.deadline == inf
+
+
+def test_what_goes_while_it_is_renewed_is_not_asked_for_again() -> None:
+    machine = settled_on(BTC, ETH)
+    machine.renew("ticker", [ETH], 10.0)
+    assert machine.change((BTC,), 10.1) == []
+    left: dict[str, tuple[str, ...]] = {"ticker": (BTC,), "heartbeat": (BTC, ETH)}
+    assert machine.on_answer(acknowledged(left), 10.3) == [
+        Send({"heartbeat": (ETH,)}, repeated=False, verb="unsubscribe")
+    ]
+
+
+def test_products_that_share_their_frames_are_renewed_together() -> None:
+    beat = {"heartbeats": ("heartbeats",)}
+    both = (BTC, "BTC-USDC")
+    machine = subscription((*both, ETH), "level2", protocol=ADVANCED)
+    machine.start(0.0)
+    machine.on_answer(acknowledged(beat), 1.0)
+    machine.on_answer(acknowledged(beat, {"level2": (*both, ETH)}), 2.0)
+    (send,) = machine.renew("level2", [BTC], 10.0)
+    assert send == Send({"level2": both}, repeated=False, verb="unsubscribe")
+    assert machine.on_answer(acknowledged(beat, {"level2": (ETH,)}), 11.0) == [Send({"level2": both}, repeated=False)]
+
+
+def test_what_was_given_up_is_asked_for_when_it_is_to_be_renewed() -> None:
+    machine = subscription((BTC, ETH))
+    machine.start(0.0)
+    held: dict[str, tuple[str, ...]] = {"ticker": (BTC,), "heartbeat": (BTC, ETH)}
+    assert machine.on_answer(acknowledged(held), 0.1) == []
+    machine.on_time(5.0)
+    machine.on_time(10.0)
+    assert machine.deadline == inf
+    assert machine.renew("ticker", [ETH], 60.0) == [Send({"ticker": (ETH,)}, repeated=False)]
+
+
 class Coinbase:
     """A model: one bad pair voids a message; a message or its answer may be lost; all that is held is listed."""
 
@@ -159,6 +242,7 @@ class Coinbase:
         self, protocol: FeedProtocol, channels: tuple[str, str], bad: set[Pair], *, names_products: bool
     ) -> None:
         self.held: set[Pair] = set()
+        self.begun: Counter[Pair] = Counter()
         self._channels = channels
         self._protocol = protocol
         self._bad = bad
@@ -176,6 +260,7 @@ class Coinbase:
             named = self._names_products and all((channel, product) in self._bad for channel in self._channels)
             return Refused("Failed to subscribe", f"{product} is not a valid product" if named else "no")
         else:
+            self.begun.update(asked - self.held)
             self.held |= asked
         answer = self._protocol.answers.answer_in(self._acknowledgement())
         assert answer is not None
@@ -214,6 +299,7 @@ class Conversation:
         self.coinbase = Coinbase(protocol, channels, self.bad, names_products=data.draw(st.booleans()))
         self.rejections = Rejections(clock=lambda: 0.0)
         self.wanted = tuple(data.draw(self._products))
+        self.to_begin: dict[Pair, int] = {}
         self.changes_left = 5
         self.now, self._sent_at = 0.0, -inf
         self.last: Action | None = None
@@ -257,7 +343,7 @@ class Conversation:
         self._sent_at = self.now
         if send.verb == "unsubscribe":
             given_up = {(channel, self.protocol.served_as(product)) for channel, product in pairs_of(send.wanted)}
-            assert given_up.isdisjoint(self.expected())
+            assert given_up.isdisjoint(self.expected() - self.to_begin.keys())
         lost = "none" if send.repeated else self._data.draw(st.sampled_from(["none", "none", "message", "answer"]))
         answer = None if lost == "message" else self.coinbase.take(send)
         actions: list[Action] = []
@@ -271,9 +357,20 @@ class Conversation:
 
     def _change(self) -> list[Action]:
         self.changes_left -= 1
+        if self._data.draw(st.booleans()):
+            return self._renew()
         self.wanted = tuple(self._data.draw(self._products))
         self.rejections.forget_all_but(self.wanted)
-        return self.machine.change(self.wanted, self.now)
+        actions = self.machine.change(self.wanted, self.now)
+        self.to_begin = {pair: times for pair, times in self.to_begin.items() if pair in self.expected()}
+        return actions
+
+    def _renew(self) -> list[Action]:
+        channel, products = self.channels[0], self._data.draw(self._products)
+        held = {self.protocol.served_as(product) for product in self.machine.held_on(channel)}
+        for product in held & set(map(self.protocol.served_as, products)):
+            self.to_begin[channel, product] = self.coinbase.begun[channel, product] + 1
+        return self.machine.renew(channel, products, self.now)
 
     def expected(self) -> set[Pair]:
         """What is wanted and not refused, as Coinbase calls it."""
@@ -288,7 +385,7 @@ class Conversation:
     ("protocol", "channels"), [(EXCHANGE, ("ticker", "matches")), (ADVANCED, ("ticker", "market_trades"))]
 )
 @given(data=st.data())
-def test_whatever_changes_it_ends_with_what_is_wanted_and_not_refused(
+def test_whatever_changes_it_ends_with_what_is_wanted_and_not_refused_and_renewed_what_was_to_be(
     protocol: FeedProtocol, channels: tuple[str, str], data: st.DataObject
 ) -> None:
     conversation = Conversation(protocol, channels, data)
@@ -302,3 +399,5 @@ def test_whatever_changes_it_ends_with_what_is_wanted_and_not_refused(
         assert isinstance(conversation.last, Settled)
         assert not conversation.last.missing
         assert not conversation.last.lingering
+        for pair, times in conversation.to_begin.items():
+            assert conversation.coinbase.begun[pair] >= times
