@@ -19,6 +19,7 @@ from rxbridge.coinbase.in_force import ProductsInForce
 from rxbridge.coinbase.negotiation import Negotiation
 from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejections
+from rxbridge.coinbase.renewal import BooksInDoubt, RenewalPlan
 from rxbridge.coinbase.session import Session
 from rxbridge.coinbase.subscription import Subscription
 from rxbridge.coinbase.transport import DisposedError, Endpoint, Lifeline, open_transport
@@ -37,6 +38,9 @@ class Plan:
     endpoint: Endpoint
     protocol: FeedProtocol
     products: ProductsInForce
+    in_doubt: BooksInDoubt
+    book_refresh_seconds: float
+    book_doubt_seconds: float
     channels: Sequence[str]
     stall_seconds: float
     connect_timeout_seconds: float
@@ -118,6 +122,7 @@ class _Receiver:
             self._negotiation(products),
             plan.protocol.answers,
             in_force=plan.products,
+            in_doubt=plan.in_doubt,
             asked=products,
             url=self._url,
             stall_seconds=plan.stall_seconds,
@@ -140,8 +145,17 @@ class _Receiver:
             url=self._url,
             protocol=plan.protocol,
             rejections=rejections,
+            renewals=RenewalPlan(
+                self._connection_id,
+                0 if plan.protocol.books_are_numbered else plan.book_refresh_seconds,
+                plan.book_doubt_seconds,
+            ),
             statistics=self._statistics,
         )
+
+    @property
+    def _connection_id(self) -> int:
+        return self._opened_at
 
     def _receive(self, session: Session) -> None:
         """Emit message after message. It is done for each of them, so it is little."""
@@ -149,7 +163,7 @@ class _Receiver:
             self.lifeline,
             self._statistics,
             self._observer.on_next,
-            self._opened_at,
+            self._connection_id,
         )
         for index, data in enumerate(session.messages()):
             if lifeline.disposed:

@@ -11,16 +11,20 @@ from rxbridge.coinbase.actions import Action, NothingLeft, Send, Settled, Unexpl
 from rxbridge.coinbase.answers import Answer
 from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejection, Rejections
+from rxbridge.coinbase.renewal import Doubts, RenewalPlan
 from rxbridge.coinbase.subscription import Subscription
 from rxbridge.coinbase.wanted import Wanted
 from rxbridge.errors import ConnectionLost, SubscriptionRejected, quoted
 from rxbridge.telemetry.statistics import FeedStatistics
 
+_LARGE_BYTES = 65_536
+"""What comes in parts in the time in which an answer is due, and is no snapshot, is less."""
+
 
 class Negotiation:
-    """The subscription of one connection to some products, which may change.
+    """The subscription of one connection to some products, which may change, and whose books may begin anew.
 
-    `start`, `change`, `on_answer` and `on_time` may raise what `send` raises, and:
+    `start`, `change`, `doubt`, `on_answer` and `on_time` may raise what `send` raises, and:
         SubscriptionRejected: Coinbase takes no product.
         ConnectionLost: It takes none now, though it took some before; that may pass.
     """
@@ -34,6 +38,7 @@ class Negotiation:
         url: str,
         protocol: FeedProtocol,
         rejections: Rejections,
+        renewals: RenewalPlan,
         statistics: FeedStatistics,
     ) -> None:
         self._subscription = subscription
@@ -41,32 +46,73 @@ class Negotiation:
         self._url = url
         self._protocol = protocol
         self._rejections = rejections
+        self._renewals = renewals
         self._statistics = statistics
         self._introduced: set[str] = set()
+        self._settled: Settled | None = None
+        self._received = 0
         self._forget_all_but(products)
 
     @property
     def deadline(self) -> float:
         """When to call `on_time` next."""
-        return self._subscription.deadline
+        return min(self._subscription.deadline, self._renewals.deadline)
 
     def start(self, now: float) -> None:
         """Ask for everything."""
         self._perform(self._subscription.start(now))
+        self._follow_books(now, 0)
 
-    def change(self, products: Sequence[str], now: float) -> None:
-        """Other products are wanted from now on."""
+    def change(self, products: Sequence[str], now: float, index: int) -> None:
+        """Other products are wanted from now on.
+
+        Args:
+            products: Product ids.
+            now: The time.
+            index: How many frames came before; likewise below.
+        """
         self._rejections.forget_all_but(products)
         self._forget_all_but(products)
         self._perform(self._subscription.change(products, now))
+        self._follow_books(now, index)
 
-    def on_answer(self, answer: Answer, now: float) -> None:
+    def doubt(self, doubts: Doubts, now: float) -> None:
+        """Somebody knows books to be wrong; those of this connection are begun anew soon."""
+        self._renewals.hear(doubts, now)
+
+    def on_answer(self, answer: Answer, now: float, index: int) -> None:
         """Coinbase answered."""
         self._perform(self._subscription.on_answer(answer, now))
+        self._follow_books(now, index)
 
-    def on_time(self, now: float, *, is_receiving: bool) -> None:
-        """The deadline came; something large may be coming in meanwhile."""
-        self._perform(self._subscription.on_time(now, is_receiving=is_receiving))
+    def on_time(self, now: float, index: int, received: int) -> None:
+        """The deadline came.
+
+        Args:
+            now: The time.
+            index: How many frames came before.
+            received: How many bytes have come so far of messages that were not complete yet, by which it is seen that
+                something large is coming in.
+        """
+        if now >= self._subscription.deadline:
+            before, self._received = self._received, received
+            self._perform(self._subscription.on_time(now, is_receiving=received - before >= _LARGE_BYTES))
+        if now >= self._renewals.deadline:
+            self._renew_books(now, index)
+
+    def _renew_books(self, now: float, index: int) -> None:
+        products, in_doubt = self._renewals.due(now, index)
+        if not products:
+            return
+        tell = logger.warning if in_doubt else logger.debug
+        tell("[BOOK] Beginning anew {}: {}", "what is wrong" if in_doubt else "in its turn", ", ".join(products))
+        self._statistics.renewed_books += len(products)
+        for channel in self._protocol.books:
+            self._perform(self._subscription.renew(channel, products, now))
+
+    def _follow_books(self, now: float, index: int) -> None:
+        wanted = [product for channel in self._protocol.books for product in self._subscription.wanted_on(channel)]
+        self._renewals.follow(list(dict.fromkeys(map(self._protocol.served_as, wanted))), now, index)
 
     def _forget_all_but(self, products: Sequence[str]) -> None:
         """What is wanted no longer counts as rejected no longer."""
@@ -137,8 +183,11 @@ class Negotiation:
             logger.warning("[UNCONFIRMED] Unsubscribed, and not known to have ended: {}", _listed(settled.lingering))
         if missing:
             logger.error("[UNCONFIRMED] Asked for twice and never acknowledged: {}", _listed(settled.missing))
-        else:
+        elif settled != self._settled:
             logger.success("[OK] Subscription confirmed: {}", _listed(settled.confirmed))
+        else:
+            logger.debug("[OK] Subscription confirmed as before")
+        self._settled = settled
 
     def _give_up(self, nothing: NothingLeft) -> None:
         self._tell_rejections()

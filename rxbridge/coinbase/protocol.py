@@ -27,6 +27,8 @@ class FeedProtocol:
         heartbeat_has_products: Whether that channel is asked for product by product. One that is not is acknowledged
             as if its own name were its product.
         one_channel_a_message: Whether a message can ask for a single channel only.
+        books: The channels that bring order books.
+        books_are_numbered: Whether their frames are, so that one that is lost shows.
         served_as: The id under which a product is acknowledged and comes, which several may share.
         encode: The message that asks for something, or asks for it no more.
         answers: How to read what comes back.
@@ -36,6 +38,8 @@ class FeedProtocol:
     heartbeat: str
     heartbeat_has_products: bool
     one_channel_a_message: bool
+    books: tuple[str, ...]
+    books_are_numbered: bool
     served_as: Callable[[str], str]
     encode: Callable[[Verb, Wanted], bytes]
     answers: Answers

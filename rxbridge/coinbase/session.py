@@ -13,18 +13,16 @@ from rxbridge.coinbase.answers import Answers
 from rxbridge.coinbase.framing import WebSocket
 from rxbridge.coinbase.in_force import ProductsInForce
 from rxbridge.coinbase.negotiation import Negotiation
+from rxbridge.coinbase.renewal import BooksInDoubt
 from rxbridge.coinbase.transport import DeadlineExceededError, DeadlineSocket
 from rxbridge.coinbase.watchdog import PING, Watchdog
 from rxbridge.errors import FeedStalled
-
-_LARGE_BYTES = 65_536
-"""What comes in parts in the time in which an answer is due, and is no snapshot, is less."""
 
 
 class Session:
     """One open connection. Everything happens in the thread that iterates over `messages`.
 
-    The negotiation is about the products `asked`; it is told when others come in force.
+    The negotiation is about the products `asked`; it is told when others come in force, and which books are in doubt.
     """
 
     def __init__(
@@ -35,6 +33,7 @@ class Session:
         answers: Answers,
         *,
         in_force: ProductsInForce,
+        in_doubt: BooksInDoubt,
         asked: tuple[str, ...],
         url: str,
         stall_seconds: float,
@@ -44,10 +43,10 @@ class Session:
         self._negotiation = negotiation
         self._answers = answers
         self._in_force = in_force
+        self._in_doubt = in_doubt
         self._asked = asked
         self._url = url
         self._stall_seconds = stall_seconds
-        self._received = 0
         self._watchdog = Watchdog(stall_seconds, monotonic())
 
     def messages(self) -> Iterator[bytes]:
@@ -70,36 +69,42 @@ class Session:
         receive, answer_in = self._websocket.receive, self._answers.answer_in
         watchdog, negotiation = self._watchdog, self._negotiation
         in_force, asked = self._in_force, self._asked
+        in_doubt, doubts = self._in_doubt, None
+        index = 0
         negotiation.start(monotonic())
         self._set_deadline()
         while True:
             # Another thread changes it, and something comes every second, if only a heartbeat: soon enough.
             if in_force.current is not asked:
                 asked = in_force.current
-                negotiation.change(asked, monotonic())
+                negotiation.change(asked, monotonic(), index)
+                self._set_deadline()
+            if in_doubt.current is not doubts:
+                doubts = in_doubt.current
+                negotiation.doubt(doubts, monotonic())
                 self._set_deadline()
             try:
                 opcode, data = receive()
             except DeadlineExceededError:
-                self._on_deadline(monotonic())
+                self._on_deadline(monotonic(), index)
                 continue
             if opcode == ABNF.OPCODE_TEXT or opcode == ABNF.OPCODE_BINARY:  # noqa: PLR1714, a tuple costs more here
                 yield data
+                index += 1
                 answer = answer_in(data)
                 # The clock of the silence starts here: while the subscriber was busy, nobody listened.
                 watchdog.alive_at = monotonic()
                 if answer is not None:
-                    negotiation.on_answer(answer, watchdog.alive_at)
+                    negotiation.on_answer(answer, watchdog.alive_at, index)
                     self._set_deadline()
             elif opcode == ABNF.OPCODE_CLOSE:
                 raise problems.closed(self._url, data)
             elif opcode == ABNF.OPCODE_PONG:
                 watchdog.pong(data)
 
-    def _on_deadline(self, now: float) -> None:
+    def _on_deadline(self, now: float, index: int) -> None:
         if now >= self._negotiation.deadline:
-            received, self._received = self._received, self._websocket.progress
-            self._negotiation.on_time(now, is_receiving=self._received - received >= _LARGE_BYTES)
+            self._negotiation.on_time(now, index, self._websocket.progress)
         if now >= self._watchdog.deadline:
             finding = self._watchdog.look(now, self._websocket.progress)
             if finding == "stalled":

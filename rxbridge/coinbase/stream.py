@@ -21,6 +21,7 @@ from rxbridge.coinbase.exchange_protocol import EXCHANGE
 from rxbridge.coinbase.in_force import ProductsInForce, named
 from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejections
+from rxbridge.coinbase.renewal import BooksInDoubt
 from rxbridge.coinbase.signing import token_maker
 from rxbridge.coinbase.transport import Endpoint
 from rxbridge.errors import ConfigError, FeedError
@@ -46,6 +47,9 @@ def frames(
     rejection_retry_seconds: float = 3600.0,
     ca_file: str | None = None,
     key_file: str | None = None,
+    book_refresh_seconds: float = 0.0,
+    book_doubt_seconds: float = 30.0,
+    in_doubt: BooksInDoubt | None = None,
     reconnect: bool = True,
     statistics: FeedStatistics | None = None,
     scheduler: SchedulerBase | None = None,
@@ -88,6 +92,11 @@ def frames(
         ca_file: A file of further trusted certificates (PEM).
         key_file: A key of Coinbase's, to sign what is asked of Advanced Trade, although public channels need none; see
             `rxbridge.coinbase.signing.token_maker`.
+        book_refresh_seconds: The time in which each order book of the Exchange, whose updates have no numbers by which
+            a loss would show, is unsubscribed and subscribed again once, one after the other; 0 for never.
+        book_doubt_seconds: How long after its beginning a book is not begun anew although it is in doubt; it doubles
+            for one that is in doubt again and again.
+        in_doubt: Order books that are to begin anew at once, on either feed, which may change while it runs.
         reconnect: If not, whatever ends the first connection is the error of this Observable.
         statistics: Counters to keep; written by the feed's thread only.
         scheduler: Keeps the time of the waits between connections.
@@ -109,10 +118,13 @@ def frames(
         "max_frame_bytes": max_frame_bytes,
         "backoff_minimum_seconds": backoff_minimum_seconds,
         "rejection_retry_seconds": rejection_retry_seconds,
+        "book_doubt_seconds": book_doubt_seconds,
     }
     for name, value in limits.items():
         if value <= 0:
             raise ConfigError(name, f"{value} is not positive")
+    if book_refresh_seconds < 0:
+        raise ConfigError("book_refresh_seconds", f"{book_refresh_seconds} is negative")
     if backoff_maximum_seconds < backoff_minimum_seconds:
         raise ConfigError("backoff_maximum_seconds", f"{backoff_maximum_seconds} is below the minimum")
     spoken = _protocol(feed, key_file)
@@ -120,6 +132,9 @@ def frames(
         endpoint=Endpoint.of(FEED_URLS[feed] if url is None else url, ca_file),
         protocol=spoken,
         products=products if isinstance(products, ProductsInForce) else ProductsInForce(products),
+        in_doubt=BooksInDoubt() if in_doubt is None else in_doubt,
+        book_refresh_seconds=book_refresh_seconds,
+        book_doubt_seconds=book_doubt_seconds,
         channels=_wire_names(feed, named("channels", channels)),
         stall_seconds=stall_seconds,
         connect_timeout_seconds=connect_timeout_seconds,

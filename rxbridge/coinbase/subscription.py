@@ -121,9 +121,9 @@ class Subscription:
         self._given_up -= {pair for pair in self._given_up if self._served([pair]) <= pairs}
         return self._advance(now)
 
-    def held_on(self, channel: str) -> list[str]:
-        """The products that are wanted on a channel and acknowledged, in order."""
-        return [product for product in self._wanted.get(channel, ()) if (channel, product) in self._held]
+    def wanted_on(self, channel: str) -> tuple[str, ...]:
+        """The products that are wanted on a channel."""
+        return self._wanted.get(channel, ())
 
     def on_answer(self, answer: Answer, now: float) -> list[Action]:
         """Coinbase said something."""

@@ -18,6 +18,7 @@ class FeedStatistics:
         frames: Data frames received, of any kind.
         bytes: Their payload bytes.
         last_frame_at: When the newest was received: nanoseconds since the Unix epoch; 0 before the first.
+        renewed_books: Order books that were begun anew on an open connection.
         settled: Subscriptions that Coinbase has answered in full, if only by refusing a part, or by silence.
         rejected_products: Products that Coinbase would not take, with its reason.
         rejected_channels: Channels, likewise, named as on the wire.
@@ -28,6 +29,7 @@ class FeedStatistics:
     frames: int = 0
     bytes: int = 0
     last_frame_at: int = 0
+    renewed_books: int = 0
     settled: int = 0
     rejected_products: dict[str, str] = field(default_factory=dict[str, str])
     rejected_channels: dict[str, str] = field(default_factory=dict[str, str])

@@ -299,6 +299,7 @@ class Conversation:
         self.coinbase = Coinbase(protocol, channels, self.bad, names_products=data.draw(st.booleans()))
         self.rejections = Rejections(clock=lambda: 0.0)
         self.wanted = tuple(data.draw(self._products))
+        self.heard: set[Pair] = set()
         self.to_begin: dict[Pair, int] = {}
         self.changes_left = 5
         self.now, self._sent_at = 0.0, -inf
@@ -344,6 +345,7 @@ class Conversation:
         if send.verb == "unsubscribe":
             given_up = {(channel, self.protocol.served_as(product)) for channel, product in pairs_of(send.wanted)}
             assert given_up.isdisjoint(self.expected() - self.to_begin.keys())
+            self.heard -= given_up
         lost = "none" if send.repeated else self._data.draw(st.sampled_from(["none", "none", "message", "answer"]))
         answer = None if lost == "message" else self.coinbase.take(send)
         actions: list[Action] = []
@@ -353,6 +355,8 @@ class Conversation:
         self.now += self._data.draw(st.sampled_from([0.0, 0.1, 1.0]))
         if answer is None or (lost == "answer" and isinstance(answer, Acknowledged)):
             return []
+        if isinstance(answer, Acknowledged):
+            self.heard = set(answer.pairs)
         return self.machine.on_answer(answer, self.now)
 
     def _change(self) -> list[Action]:
@@ -367,8 +371,9 @@ class Conversation:
 
     def _renew(self) -> list[Action]:
         channel, products = self.channels[0], self._data.draw(self._products)
-        held = {self.protocol.served_as(product) for product in self.machine.held_on(channel)}
-        for product in held & set(map(self.protocol.served_as, products)):
+        for product in set(map(self.protocol.served_as, products)):
+            if (channel, product) not in self.heard & self.expected():
+                continue
             self.to_begin[channel, product] = self.coinbase.begun[channel, product] + 1
         return self.machine.renew(channel, products, self.now)
 
