@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
+from rxbridge.backfill.coverage import Coverage, Silence
 from rxbridge.backfill.state import State, at_rest, awake
 from rxbridge.backfill.tracker import Tracker
 from rxbridge.channels import known_as
@@ -38,20 +39,8 @@ UNREPLAYABLE = frozenset(channel for channels in _CHANNELS_OF.values() for chann
 _BOOKS = (b'{"type":"l2update"', b'{"type":"snapshot"', b'{"channel":"l2_data"')
 """Frames that say nothing of trades, and may be megabytes long."""
 
-
-class Silence(NamedTuple):
-    """A channel brought nothing, or not all, of some products from `first` to `last`: nanoseconds since the Unix epoch.
-
-    After a disconnect a product's silence ends when Coinbase acknowledges its subscription, or sends something of it,
-    whichever comes first: one that is refused after a disconnect has a silence of its own. Within a connection it lies
-    between two frames of Advanced Trade, where their numbers say that `lost_frames` were lost in between.
-    """
-
-    channel: str
-    products: tuple[str, ...]
-    first: int
-    last: int
-    lost_frames: int = 0
+_BOOK_OF = re.compile(rb'"product_id":"([A-Za-z0-9._-]+)"').search
+_HEAD_BYTES = 256
 
 
 class Follower:
@@ -84,14 +73,8 @@ class Follower:
         self.trackers = awake(state.products)
         self._followed: frozenset[str] = frozenset()
         self.add_products(products)
-        self._silences: list[Silence] = []
-        self._channels = channels
-        self._quoted = quoted
+        self._coverage = Coverage(state.coverage, channels, quoted)
         self._grace_seconds = grace_seconds
-        self._connection = state.connection
-        self._last_at = state.last_at
-        self._silent = {channel: dict(products) for channel, products in state.silent.items()}
-        self._sequence = state.sequence
         self._quoted_to = state.quoted_to
         self.suspects = dict.fromkeys(state.suspects, 0)
 
@@ -110,11 +93,7 @@ class Follower:
             now: Nanoseconds since the Unix epoch.
         """
         self._followed = frozenset(products)
-        gone = set(self._quoted) - set(quoted)
-        self._quoted = quoted
-        for channel in list(self._silent):
-            self._end(channel, gone, now)
-            self._take_ended(channel)
+        self._coverage.keep_products(quoted, now)
 
     def begin_again(self, trackers: Mapping[str, Tracker], *, offsets_begin_again: bool) -> None:
         """Follow all frames anew, from the first, with these trackers; disconnects that are on record stay so."""
@@ -128,10 +107,7 @@ class Follower:
         return State(
             offset=self.offset,
             products=at_rest(self.trackers),
-            connection=self._connection,
-            last_at=self._last_at,
-            silent={channel: dict(products) for channel, products in self._silent.items()},
-            sequence=self._sequence,
+            coverage=self._coverage.state,
             suspects=sorted(self.suspects),
             quoted_to=self._quoted_to,
         )
@@ -143,8 +119,7 @@ class Follower:
 
     def take_silences(self) -> list[Silence]:
         """What disconnects have cost, as far as it was not taken yet."""
-        silences, self._silences = self._silences, []
-        return silences
+        return self._coverage.take_silences()
 
     def follow(self, frames: Sequence[Frame], now: float) -> None:
         """Take frames, in the order of the journal.
@@ -158,15 +133,15 @@ class Follower:
             is_new = frame.offset > self._quoted_to
             if is_new and frame.connection != OWN_CONNECTION:
                 self._follow_connection(frame)
-            for message in self._messages(frame):
+            for message in self._messages(frame, is_new=is_new):
                 self._follow_trade(message, due_at)
-                if is_new and self._silent:
+                if is_new:
                     self._hear(message)
             self.offset = frame.offset
             self._quoted_to = max(self._quoted_to, frame.offset)
 
-    def _messages(self, frame: Frame) -> Sequence[Message]:
-        if not self._silent and frame.data.startswith(_BOOKS):
+    def _messages(self, frame: Frame, *, is_new: bool) -> Sequence[Message]:
+        if frame.data.startswith(_BOOKS) and not (is_new and self._is_news(frame)):
             return ()
         try:
             return decode(frame)
@@ -193,76 +168,35 @@ class Follower:
         # Coinbase's channels overtake each other: what another one tells of may be about to come.
         (tracker.see if isinstance(message, Trade) else tracker.expect)(trade_id, due_at)
 
-    def _follow_connection(self, frame: Frame) -> None:
-        if frame.connection != self._connection:
-            if self._connection:
-                for channel in self._channels:
-                    self._take_ended(channel)
-                    silent = self._silent.setdefault(channel, {})
-                    for product in self._quoted:
-                        # One that was silent before already has been so for longer.
-                        silent.setdefault(product, (self._last_at, 0))
-            self._connection = frame.connection
-            self._sequence = -1
-        self._follow_sequence(frame)
-        self._last_at = frame.received_at
+    def _is_news(self, frame: Frame) -> bool:
+        """Whether it was not known that the frame's connection brings the book that it is of."""
+        product = _BOOK_OF(frame.data, 0, _HEAD_BYTES)
+        return product is None or not self._coverage.brings(frame.connection, "level2", product[1].decode())
 
-    def _follow_sequence(self, frame: Frame) -> None:
-        """Whatever the frames held that were lost, which only their numbers tell."""
-        self._sequence, lost = follow_numbers(self._sequence, frame.data)
-        if not lost:
-            return
-        self._suspect(frame)
-        first, last = self._last_at, max(self._last_at, frame.received_at)
-        for channel in self._channels:
-            silent = self._silent.get(channel, {})
-            # A silence that has ended may still wait for those of other products.
-            products = tuple(product for product in self._quoted if product not in silent or silent[product][1])
-            if products and first:
-                self._silences.append(Silence(channel, products, first, last, lost))
+    def _follow_connection(self, frame: Frame) -> None:
+        line = self._coverage.follow(frame.connection, frame.received_at)
+        # Whatever the frames held that were lost, which only their numbers tell.
+        line.sequence, lost = follow_numbers(line.sequence, frame.data)
+        if lost:
+            self._suspect(frame)
+            self._coverage.lose(line, frame.received_at, lost)
+        line.last_at = frame.received_at
 
     def _suspect(self, frame: Frame) -> None:
         """Any product that is followed may have had trades that this frame shows to be lost."""
         self.suspects.update(dict.fromkeys(self._followed, frame.offset))
 
     def _hear(self, message: Message) -> None:
-        """End the silences that this message shows to be over."""
+        """What this message shows to be brought by its connection."""
         frame = message.frame
-        if frame.connection != self._connection or frame.connection == OWN_CONNECTION:
+        if frame.connection == OWN_CONNECTION:
             return
         if isinstance(message, Subscriptions):
             for acknowledged in message.channels:
-                channel = known_as(acknowledged.name)
-                self._end(channel, acknowledged.product_ids, frame.received_at)
-                self._take_ended(channel)
+                channel, products = known_as(acknowledged.name), acknowledged.product_ids
+                self._coverage.hear(frame.connection, channel, products, frame.received_at, settled=True)
             return
-        for channel in self._silent.keys() & set(_CHANNELS_OF.get(type(message), ())):
-            self._end(channel, [_product(message)], frame.received_at)
-            if all(last for _, last in self._silent[channel].values()):
-                self._take_ended(channel)
-
-    def _end(self, channel: str, products: Iterable[str], now: int) -> None:
-        silent = self._silent.get(channel, {})
-        for product in silent.keys() & set(products):
-            first, last = silent[product]
-            # A clock that was set back meanwhile does not make a silence end before it has begun.
-            silent[product] = (first, last or max(first, now))
-
-    def _take_ended(self, channel: str) -> None:
-        """One silence for all the products that it has ended for, which may do so microseconds apart."""
-        silent = self._silent.get(channel, {})
-        together: dict[int, list[str]] = {}
-        for product in sorted(silent):
-            first, last = silent[product]
-            if last:
-                together.setdefault(first, []).append(product)
-        for first, ended in sorted(together.items()):
-            last = max([silent.pop(product)[1] for product in ended])
-            self._silences.append(Silence(channel, tuple(ended), first, last))
-        if not silent:
-            self._silent.pop(channel, None)
-
-
-def _product(message: Message) -> str:
-    """Whose quotes a message brings; empty if it does not say."""
-    return (message.product_id or "") if isinstance(message, (Ticker, BookSnapshot, BookUpdate)) else ""
+        if isinstance(message, (Ticker, BookSnapshot, BookUpdate)) and (product := message.product_id):
+            for channel in _CHANNELS_OF[type(message)]:
+                if not self._coverage.brings(frame.connection, channel, product):
+                    self._coverage.hear(frame.connection, channel, [product], frame.received_at)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from rxbridge.backfill.coverage import CoverageState
 from rxbridge.backfill.tracker import Hole, Tracker
 
-_VERSION = 1
+_VERSION = 2
 
 
 class ProductState(msgspec.Struct):
@@ -26,11 +27,7 @@ class State(msgspec.Struct):
     Attributes:
         offset: The last frame that counts.
         products: What is there and what is missing, by product.
-        connection: The connection of the newest frame that came by one; 0 before the first.
-        last_at: When that frame was received: nanoseconds since the Unix epoch.
-        silent: By channel, the products that a disconnect has interrupted and that are not subscribed to again, with
-            the time at which the last frame before that was received, and the first after; 0 before there is one.
-        sequence: The number of the newest frame of that connection, on Advanced Trade; -1 before the first.
+        coverage: What the connections bring, and what they did not.
         suspects: Products of which trades may be missing that no newer one has betrayed yet.
         quoted_to: The offset up to which disconnects are on record.
         damage: Stands for the damage to the journal that was dealt with.
@@ -41,10 +38,7 @@ class State(msgspec.Struct):
 
     offset: int = 0
     products: dict[str, ProductState] = {}
-    connection: int = 0
-    last_at: int = 0
-    silent: dict[str, dict[str, tuple[int, int]]] = {}
-    sequence: int = -1
+    coverage: CoverageState = msgspec.field(default_factory=CoverageState)
     suspects: list[str] = []
     quoted_to: int = 0
     damage: str = ""

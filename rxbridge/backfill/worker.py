@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from loguru import logger
 
+from rxbridge.backfill.coverage import Silence
 from rxbridge.backfill.desk import Desk, Rest
 from rxbridge.backfill.errands import Errand, Filling, Limits
-from rxbridge.backfill.follower import Follower, Silence
+from rxbridge.backfill.follower import Follower
 from rxbridge.backfill.ledger import Ledger
 from rxbridge.backfill.memory import Memory, damage_to
 from rxbridge.backfill.reporter import Reporter

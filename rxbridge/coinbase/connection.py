@@ -24,7 +24,7 @@ from rxbridge.coinbase.session import Session
 from rxbridge.coinbase.subscription import Subscription
 from rxbridge.coinbase.transport import DisposedError, Endpoint, Lifeline, open_transport
 from rxbridge.errors import ConnectionLost, FeedError
-from rxbridge.messages import Frame
+from rxbridge.messages import MOST_LINES, Frame
 from rxbridge.telemetry.statistics import FeedStatistics
 
 
@@ -32,7 +32,8 @@ from rxbridge.telemetry.statistics import FeedStatistics
 class Plan:
     """What a connection is for, and its limits; `rxbridge.coinbase.frames` explains each.
 
-    The channels are named as on the wire.
+    The channels are named as on the wire. `line` is the number of the connection among those that are kept up at the
+    same time, and `name` what the log calls it, if there are several.
     """
 
     endpoint: Endpoint
@@ -46,6 +47,8 @@ class Plan:
     connect_timeout_seconds: float
     acknowledge_seconds: float
     max_frame_bytes: int
+    line: int = 0
+    name: str = "WebSocket connection"
 
 
 def connection(plan: Plan, rejections: Rejections, statistics: FeedStatistics) -> Observable[Frame]:
@@ -99,7 +102,7 @@ class _Receiver:
         self.lifeline.close()
         if self._opened_at:
             seconds = (time.time_ns() - self._opened_at) / 1e9
-            logger.info("[CLOSED] WebSocket connection closed after {:,.0f} s", seconds)
+            logger.info("[CLOSED] {} closed after {:,.0f} s", self._plan.name, seconds)
         if failure is not None and not self.lifeline.disposed:
             self._statistics.disconnections += bool(self._opened_at)
             self._observer.on_error(failure)
@@ -114,7 +117,7 @@ class _Receiver:
         transport.limit = inf
         self._opened_at = time.time_ns()
         self._statistics.connections += 1
-        logger.info("[CONNECTED] WebSocket connection established")
+        logger.info("[CONNECTED] {} established", self._plan.name)
         plan, products = self._plan, self._plan.products.current
         return Session(
             self._websocket,
@@ -155,7 +158,7 @@ class _Receiver:
 
     @property
     def _connection_id(self) -> int:
-        return self._opened_at
+        return self._opened_at // MOST_LINES * MOST_LINES + self._plan.line
 
     def _receive(self, session: Session) -> None:
         """Emit message after message. It is done for each of them, so it is little."""

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxbridge.backfill import Backfill
-from rxbridge.backfill.follower import Follower, Silence
+from rxbridge.backfill.coverage import Silence
+from rxbridge.backfill.follower import Follower
 from rxbridge.backfill.state import State
 from rxbridge.events import event_id
 from rxbridge.journal import Journal, MemoryJournal
@@ -306,6 +307,7 @@ def test_a_loss_is_on_record_of_a_product_that_is_back_while_another_one_is_stil
     follower.follow([msgspec.structs.replace(one, offset=offset) for offset, one in enumerate(frames, 1)], now=0.0)
 
     assert sorted(follower.take_silences(), key=lambda silence: silence.last) == [
-        Silence("ticker", ("BTC-USD",), lost.received_at - SECOND, lost.received_at, 2),
-        Silence("ticker", PRODUCTS, before.received_at, lost.received_at + SECOND),
+        Silence("ticker", ("BTC-USD",), before.received_at, back.received_at),
+        Silence("ticker", ("BTC-USD",), back.received_at, lost.received_at, 2),
+        Silence("ticker", ("ETH-USD",), before.received_at, lost.received_at + SECOND),
     ]

@@ -1,0 +1,281 @@
+"""Which quotes came by some connection, and when none brought them. Pure: a function of the frames, in their order.
+
+    line 1     ===========       ==========      = this connection brings the product
+    line 2     ==================       ====
+    silence                                      each of the two breaks was bridged by the other line
+
+    line 1     =======       ===============
+    line 2     =========         ===========
+    silence             ~~~~                     from when the last of them broke to when the first was back
+
+What a connection brings counts from its acknowledgement, or from its first message, to the last frame that it brought
+before another connection took the place. That it has broken is known only then. So of each product there is a moment
+up to which all is decided, and what came later by connections that have ended is kept until that moment reaches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from rxbridge.messages import line_of
+
+LOST_NANOSECONDS = 60 * 10**9
+"""A line that brings nothing for so long, while another one does, does not bridge a break of that one: its connection
+is dead, or it is no more. A line that is well brings a heartbeat a second."""
+
+_LOOK_NANOSECONDS = 10**9
+
+
+class Silence(NamedTuple):
+    """A channel brought nothing, or not all, of some products from `first` to `last`: nanoseconds since the Unix epoch.
+
+    After a disconnect a product's silence ends when Coinbase acknowledges its subscription, or sends something of it,
+    whichever comes first: one that is refused after a disconnect has a silence of its own. Within a connection it lies
+    between two frames of Advanced Trade, where their numbers say that `lost_frames` were lost in between.
+    """
+
+    channel: str
+    products: tuple[str, ...]
+    first: int
+    last: int
+    lost_frames: int = 0
+
+
+class Break(NamedTuple):
+    """The silence of one product, see `Silence`; `last` is 0 while it lasts."""
+
+    first: int
+    lost_frames: int = 0
+    last: int = 0
+
+
+class Line(msgspec.Struct):
+    """One of the connections that are kept up at the same time.
+
+    Attributes:
+        connection: The present one.
+        last_at: When its newest frame was received: nanoseconds since the Unix epoch.
+        sequence: The number of its newest frame that has one, as those of Advanced Trade; -1 before the first.
+        brings: By channel, the products that it brings, and since when.
+    """
+
+    connection: int
+    last_at: int
+    sequence: int = -1
+    brings: dict[str, dict[str, int]] = {}
+
+
+class Covered(msgspec.Struct):
+    """What is known of one product on one channel.
+
+    Attributes:
+        decided_to: Up to this moment it is known what came and what did not, in nanoseconds since the Unix epoch.
+        brought: Later times in which connections brought it that have ended by now: from when to when.
+    """
+
+    decided_to: int
+    brought: list[tuple[int, int]] = []
+
+
+Silent: TypeAlias = dict[str, dict[str, Break]]
+
+
+class CoverageState(msgspec.Struct):
+    """What is to be remembered of a `Coverage`.
+
+    Attributes:
+        lines: By number.
+        silent: By channel and product, silences that last, or that have ended and were not taken yet.
+        covered: By channel and product, what else is known.
+    """
+
+    lines: dict[int, Line] = {}
+    silent: Silent = {}
+    covered: dict[str, dict[str, Covered]] = {}
+
+
+class Coverage:
+    """Follows what the lines bring.
+
+    Args:
+        state: Where to go on; it is taken over, and changed.
+        channels: Channels whose data are lost while nothing brings them.
+        products: The products of those channels.
+    """
+
+    def __init__(self, state: CoverageState, channels: Sequence[str], products: Collection[str]) -> None:
+        self._state = state
+        self._lines = state.lines
+        self._channels = tuple(channels)
+        self._products = frozenset(products)
+        self._silences: list[Silence] = []
+        self._looked_at = 0
+        for channel in channels:
+            state.silent.setdefault(channel, {})
+            state.covered.setdefault(channel, {})
+
+    @property
+    def state(self) -> CoverageState:
+        """What is to be remembered; it goes on changing."""
+        return self._state
+
+    def take_silences(self) -> list[Silence]:
+        """What there was of silence, as far as it was not taken yet; one for the products that share it."""
+        together: dict[Silence, list[str]] = {}
+        for silence in self._silences:
+            together.setdefault(silence._replace(products=()), []).extend(silence.products)
+        self._silences = []
+        return [silence._replace(products=tuple(sorted(products))) for silence, products in together.items()]
+
+    def keep_products(self, products: Collection[str], now: int) -> None:
+        """From now on these are all; a silence of any other ends here, at `now`, in nanoseconds since the epoch."""
+        gone = self._products - frozenset(products)
+        self._products = frozenset(products)
+        for channel in self._channels:
+            self._end(channel, gone, now)
+            self._take_ended(channel)
+            for product in gone:
+                self._state.covered[channel].pop(product, None)
+                for line in self._lines.values():
+                    line.brings.get(channel, {}).pop(product, None)
+
+    def follow(self, connection: int, received_at: int) -> Line:
+        """The next frame of a connection was received; its line as it was before, unless the connection is new."""
+        number = line_of(connection)
+        line = self._lines.get(number)
+        if line is None:
+            line = self._lines[number] = Line(connection, received_at)
+        elif line.connection != connection:
+            self._break(line, line.last_at)
+            line.connection, line.last_at, line.sequence = connection, received_at, -1
+        if len(self._lines) > 1 and abs(received_at - self._looked_at) > _LOOK_NANOSECONDS:
+            self._looked_at = received_at
+            self._give_up_lines(received_at)
+        return line
+
+    def lose(self, line: Line, now: int, frames: int) -> None:
+        """So many frames of a connection were lost, between its newest one and one that was received at `now`."""
+        brought = line.brings
+        silent_before = {channel: set(self._state.silent[channel]) for channel in self._channels}
+        self._break(line, line.last_at, frames)
+        last = max(line.last_at, now)
+        for channel in self._channels:
+            self._bring(line, channel, brought.get(channel, ()), last)
+            # Nobody knows what would have come of a product that nothing brings: it was a silence for that long.
+            self._end(channel, set(self._state.silent[channel]) - silent_before[channel], last)
+            self._take_ended(channel)
+
+    def brings(self, connection: int, channel: str, product: str) -> bool:
+        """Whether it is known that this connection brings this."""
+        line = self._lines.get(line_of(connection))
+        return line is not None and line.connection == connection and product in line.brings.get(channel, ())
+
+    def hear(self, connection: int, channel: str, products: Iterable[str], now: int, *, settled: bool = False) -> None:
+        """This connection brings these, since `now` at the latest; nothing, if it is not the newest of its line.
+
+        Args:
+            connection: Of a frame that was followed.
+            channel: The channel.
+            products: Products of it.
+            now: Nanoseconds since the Unix epoch.
+            settled: Whether Coinbase has acknowledged them, so that their silences have ended together.
+        """
+        line = self._lines.get(line_of(connection))
+        if line is None or line.connection != connection or channel not in self._channels:
+            return
+        self._bring(line, channel, products, now)
+        if settled or all(broken.last for broken in self._state.silent[channel].values()):
+            self._take_ended(channel)
+
+    def _bring(self, line: Line, channel: str, products: Iterable[str], now: int) -> None:
+        brings = line.brings.setdefault(channel, {})
+        covered = self._state.covered[channel]
+        new = [product for product in products if product not in brings and product in self._products]
+        self._end(channel, new, now)
+        for product in new:
+            brings[product] = now
+            if product not in covered:
+                covered[product] = Covered(now)
+
+    def _break(self, line: Line, at: int, lost_frames: int = 0) -> None:
+        """The line brings nothing any more since `at`; and of what nothing brings nobody knows since when."""
+        brought, line.brings = line.brings, {}
+        for channel in self._channels:
+            self._take_ended(channel)
+            covered, silent = self._state.covered[channel], self._state.silent[channel]
+            for product, since in brought.get(channel, {}).items():
+                self._broken(channel, product, since, at, lost_frames)
+            others = [line.brings.get(channel, ()) for line in self._lines.values()]
+            for product in self._products.difference(silent, brought.get(channel, ()), *others):
+                covered[product] = Covered(max(at, covered[product].decided_to) if product in covered else at)
+                silent[product] = Break(covered[product].decided_to, lost_frames)
+            self._take_ended(channel)
+
+    def _broken(self, channel: str, product: str, since: int, until: int, lost_frames: int = 0) -> None:
+        """A line has brought a product in this time, and does no more."""
+        known = self._state.covered[channel][product]
+        if since <= known.decided_to:
+            known.decided_to = max(known.decided_to, until)
+        else:
+            known.brought.append((since, until))
+        self._decide(channel, product, lost_frames)
+
+    def _decide(self, channel: str, product: str, lost_frames: int) -> None:
+        """Find out what came of a product since all was decided: a silence is told where there was one."""
+        known = self._state.covered[channel][product]
+        lines = [line for line in self._lines.values() if product in line.brings.get(channel, ())]
+        while True:
+            now = known.decided_to
+            known.brought = [(since, until) for since, until in known.brought if until > now]
+            bridging = [line.last_at for line in lines if line.brings[channel][product] <= now]
+            bridging += [until for since, until in known.brought if since <= now]
+            if bridging and (furthest := max(bridging)) > now:
+                known.decided_to = furthest
+                continue
+            if any(line.brings[channel][product] <= now for line in lines):
+                return  # it was brought so far, and what comes next is known when the line brings more, or breaks
+            begun = [line.brings[channel][product] for line in lines] + [since for since, _ in known.brought]
+            if not begun:
+                self._state.silent[channel][product] = Break(now, lost_frames)
+                return
+            known.decided_to = min(begun)
+            self._silences.append(Silence(channel, (product,), now, known.decided_to, lost_frames))
+
+    def _give_up_lines(self, now: int) -> None:
+        """Have lines that are lost bring nothing any more of what others bring."""
+        for number, line in list(self._lines.items()):
+            if now - line.last_at <= LOST_NANOSECONDS:
+                continue
+            others = [other.brings for other in self._lines.values() if other is not line]
+            for channel in self._channels:
+                brings = line.brings.get(channel, {})
+                shared = {product for other in others for product in other.get(channel, ()) if product in brings}
+                for product in sorted(shared):
+                    self._broken(channel, product, brings.pop(product), line.last_at)
+            if not any(line.brings.values()):
+                del self._lines[number]
+
+    def _end(self, channel: str, products: Iterable[str], now: int) -> None:
+        silent, covered = self._state.silent[channel], self._state.covered[channel]
+        for product in silent.keys() & set(products):
+            broken = silent[product]
+            if not broken.last:
+                # A clock that was set back meanwhile does not make a silence end before it has begun.
+                last = max(broken.first, now)
+                silent[product] = broken._replace(last=last)
+                covered[product] = Covered(last)
+
+    def _take_ended(self, channel: str) -> None:
+        """One silence for all the products that it has ended for, which may do so microseconds apart."""
+        silent = self._state.silent[channel]
+        together: dict[tuple[int, int], list[str]] = {}
+        for product in sorted(silent):
+            broken = silent[product]
+            if broken.last:
+                together.setdefault((broken.first, broken.lost_frames), []).append(product)
+        for (first, lost_frames), ended in sorted(together.items()):
+            last = max([silent.pop(product).last for product in ended])
+            self._silences.append(Silence(channel, tuple(ended), first, last, lost_frames))
