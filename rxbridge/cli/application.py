@@ -14,7 +14,6 @@ from typing import Annotated
 
 import typer
 
-from rxbridge import __version__
 from rxbridge.cli.dead_letters import letters_app
 from rxbridge.cli.gaps import gaps_app
 from rxbridge.cli.options import (
@@ -34,6 +33,7 @@ from rxbridge.cli.options import (
     arguments,
 )
 from rxbridge.errors import ConfigError, RxBridgeError, SubscriptionRejected, Unauthorized
+from rxbridge.version import __version__
 
 app = typer.Typer(
     help="Coinbase market data, delivered to PulseStream with nothing lost and nothing stored twice.",

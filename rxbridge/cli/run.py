@@ -15,7 +15,6 @@ from typing import Any
 
 from loguru import logger
 
-from rxbridge import __version__
 from rxbridge.bridge import Bridge
 from rxbridge.cli.options import INTERRUPTED
 from rxbridge.cli.rereading import Rereading
@@ -23,6 +22,7 @@ from rxbridge.cli.status import StatusLine, summary
 from rxbridge.config import Settings, load
 from rxbridge.telemetry.logging import configure, log_uncaught
 from rxbridge.telemetry.statistics import Statistics
+from rxbridge.version import __version__
 
 _STATUS_EVERY_SECONDS = 60.0
 

@@ -7,13 +7,16 @@ holds. Of `metrics` the server stores only the first two fields, so the prices s
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from rxbridge import __version__
 from rxbridge.channels import FeedName
+from rxbridge.events.listing import AuctionMetrics, AuctionPayload, StatusMetrics, StatusPayload
+from rxbridge.events.orders import OrderMetrics, OrderPayload
 from rxbridge.messages import WHOLE, Part
+from rxbridge.version import __version__
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):
@@ -229,6 +232,29 @@ class Metadata(msgspec.Struct, frozen=True, gc=False):
     bridge_version: str = __version__
 
 
+Metrics: TypeAlias = (
+    TickerMetrics
+    | MatchMetrics
+    | CandleMetrics
+    | BookMetrics
+    | StatusMetrics
+    | AuctionMetrics
+    | OrderMetrics
+    | GapMetrics
+)
+
+Payload: TypeAlias = (
+    TickerPayload
+    | MatchPayload
+    | CandlePayload
+    | BookPayload
+    | StatusPayload
+    | AuctionPayload
+    | OrderPayload
+    | GapPayload
+)
+
+
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One PulseStream record. `timestamp` is naive UTC, as the server demands."""
 
@@ -239,8 +265,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     message: str
     source: Source
     context: Context
-    metrics: TickerMetrics | MatchMetrics | CandleMetrics | BookMetrics | GapMetrics
-    payload: TickerPayload | MatchPayload | CandlePayload | BookPayload | GapPayload
+    metrics: Metrics
+    payload: Payload
     metadata: Metadata
     timestamp: datetime
 
@@ -259,6 +285,7 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
             what nothing can stand for, such as a trade.
         received_at: When its frame was received: nanoseconds since the Unix epoch.
         ends_frame: Whether its frame is done once the event is delivered: no other event of that frame follows.
+        service: Its `source.service`; empty for an event of the built-in pipeline.
     """
 
     event_id: str
@@ -270,6 +297,7 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     quote_of: str = ""
     received_at: int = 0
     ends_frame: bool = True
+    service: str = ""
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from rxbridge import __version__
 from rxbridge.coinbase.decoding import decode
 from rxbridge.events import Event, EventRules, encode, event_id, to_event
 from rxbridge.messages import Frame, Ticker, Trade
+from rxbridge.version import __version__
 
 MakeFrame = Callable[..., Frame]
 PROCESSED_AT = 1_700_000_000_123_456_789
