@@ -16,6 +16,7 @@ from rxbridge.coinbase import ProductsInForce
 from rxbridge.coinbase.addresses import rest_url
 from rxbridge.coinbase.advanced_protocol import served_as
 from rxbridge.coinbase.catalogue import Catalogue, Resolution, resolve
+from rxbridge.coinbase.renewal import BooksInDoubt
 from rxbridge.coinbase.rest import RestClient
 from rxbridge.config import PulseStreamSettings, Settings
 from rxbridge.confirmation import CONSUMER as CONFIRMATION
@@ -136,8 +137,14 @@ def event_rules(settings: Settings) -> EventRules:
     return EventRules(chosen.environment, chosen.raw, chosen.book_depth, chosen.book_seconds)
 
 
-def feed(settings: Settings, products: ProductsInForce, journal: Journal, statistics: FeedStatistics) -> Feed:
-    """The feed half, of products that may change while it runs."""
+def feed(
+    settings: Settings,
+    products: ProductsInForce,
+    in_doubt: BooksInDoubt,
+    journal: Journal,
+    statistics: FeedStatistics,
+) -> Feed:
+    """The feed half, of products that may change while it runs, and of books that may be in doubt."""
     options = settings.feed
     frames = coinbase.frames(
         products,
@@ -151,6 +158,9 @@ def feed(settings: Settings, products: ProductsInForce, journal: Journal, statis
         backoff_maximum_seconds=options.backoff_maximum_seconds,
         ca_file=str(options.ca_file) if options.ca_file else None,
         key_file=str(options.key_file) if options.key_file else None,
+        book_refresh_seconds=options.book_refresh_seconds,
+        book_doubt_seconds=options.book_doubt_seconds,
+        in_doubt=in_doubt,
         statistics=statistics,
     )
     return Feed(frames, journal)

@@ -24,9 +24,11 @@ from rxbridge import assembly
 from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.backfill import Backfill
 from rxbridge.coinbase import ProductsInForce
+from rxbridge.coinbase.renewal import BooksInDoubt
 from rxbridge.config import Settings
 from rxbridge.confirmation import Confirmation, switch_off
 from rxbridge.delivery import Delivery
+from rxbridge.doubts import heed
 from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
 from rxbridge.feed import Feed
 from rxbridge.left_out import some
@@ -92,6 +94,7 @@ class Bridge:
         self._backfill: Backfill | None = None
         feeds = role in ("both", "feed")
         self._in_force: ProductsInForce | None = None
+        self._in_doubt = BooksInDoubt()
         self._products = (
             assembly.product_watch(settings, self._journal, self._stopping, self._change) if feeds else None
         )
@@ -248,6 +251,9 @@ class Bridge:
     def _look(self, each_second: Callable[[Statistics], None] | None) -> None:
         """See how things are, do something about an overload, and show it."""
         try:
+            if self._feed is not None:
+                # Whoever delivers finds out, here or in another process, and only the feed can do something about it.
+                heed(self._journal, self._in_doubt)
             statistics = self.statistics()
         except JournalError as error:
             logger.warning("[JOURNAL] Cannot be read now: {}", error)
@@ -308,7 +314,7 @@ class Bridge:
             return  # stopped while it waited
         settings = assembly.subscribed_to(self._settings, products)
         self._in_force = ProductsInForce(products)
-        feed = assembly.feed(settings, self._in_force, self._journal, self._feed_statistics)
+        feed = assembly.feed(settings, self._in_force, self._in_doubt, self._journal, self._feed_statistics)
         if settings.backfill.enabled:
             self._backfill = assembly.backfill(settings, self._journal, self._backfill_statistics)
             self._backfill.start()

@@ -59,6 +59,10 @@ class FeedSettings(Section):
     backoff_minimum_seconds: Seconds = Field(0.25, description="first wait before a reconnect; doubles each time")
     backoff_maximum_seconds: Seconds = Field(30, description="longest wait before a reconnect")
     max_frame_bytes: ByteSize = Field(ByteSize(64 * 2**20), description="a larger frame ends the connection")
+    book_refresh_seconds: float = Field(
+        3600, ge=0, description="time in which each book of the Exchange is begun anew once; 0 for never"
+    )
+    book_doubt_seconds: Seconds = Field(30, description="how long after its beginning a wrong book is left as it is")
     ca_file: Path | None = Field(None, description="certificates to trust besides the system's, for a proxy or a test")
     key_file: Path | None = Field(None, description="Coinbase key that signs what is asked for; on advanced only")
 
