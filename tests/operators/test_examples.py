@@ -10,7 +10,7 @@ import pytest
 
 import operators
 
-MODULES = [module.name for module in pkgutil.iter_modules(operators.__path__, "operators.")]
+MODULES = [module.name for module in pkgutil.walk_packages(operators.__path__, "operators.")]
 CATALOGUE = Path(__file__).parents[2] / "docs" / "operators.md"
 EXAMPLES = re.findall(r"^```pycon\n(.*?)^```$", CATALOGUE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
