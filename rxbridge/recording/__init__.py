@@ -1,5 +1,7 @@
-"""Recordings: frames that were received once, kept in a file to be played again."""
+"""Recordings: frames that were received once, kept in files to be played again."""
 
-from rxbridge.recording.reader import RecordedFrame, read
+from rxbridge.recording.lines import Mark, RecordedFrame
+from rxbridge.recording.reader import marks, read
+from rxbridge.recording.writer import RecordingWriter
 
-__all__ = ["RecordedFrame", "read"]
+__all__ = ["Mark", "RecordedFrame", "RecordingWriter", "marks", "read"]

@@ -1,59 +1,35 @@
-"""Reading a recording: one JSON object a line, `{"ts": seconds since the Unix epoch, "data": "the frame's text"}`."""
+"""Reading recordings: the frames of one file, or of those that one recording was rotated into."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from decimal import Decimal
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, TypeAlias
 
-import msgspec
+from loguru import logger
 
-from rxbridge.errors import MissingExtra, RecordingError, quoted
+from rxbridge.errors import RecordingError
+from rxbridge.messages import Frame
+from rxbridge.recording import chunks
+from rxbridge.recording.lines import Line, LineReader, Mark, RecordedFrame
 
 if TYPE_CHECKING:
     from zstandard import ZstdDecompressor
 
-CHUNK_BYTES = 64 * 1024
-"""How much of a plain file is read at once."""
-
-COMPRESSED_CHUNK_BYTES = 1024
-"""Likewise of a compressed one: far less, because a chunk comes out whole, and may come out a thousand times larger."""
-
-LATEST_SECONDS = 100_000_000_000
-"""A `ts` beyond this (the year 5138) is no time in seconds: most likely it counts milliseconds."""
+Torn: TypeAlias = Callable[[RecordingError], None]
+"""Is told that a recording ends in the middle, as it does when its writer was killed; what came before is whole."""
 
 
-class RecordedFrame(msgspec.Struct, frozen=True, gc=False):
-    """One frame of a recording.
-
-    Attributes:
-        received_at: When it was received: nanoseconds since the Unix epoch, UTC.
-        data: The payload, byte for byte.
-    """
-
-    received_at: int
-    data: bytes
-
-
-class _Line(msgspec.Struct, gc=False):
-    # Decimal reads the digits as they stand; a product of floats is off by up to a microsecond.
-    ts: Decimal
-    data: str
-
-
-class _DamagedError(Exception):
-    """The compressed data makes no sense from here on."""
-
-
-def read(path: str | os.PathLike[str]) -> Iterator[RecordedFrame]:
-    """Read the frames of a recording, in the order of the file, one at a time.
+def read(path: str | os.PathLike[str], *, torn: Torn | None = None) -> Iterator[RecordedFrame]:
+    """Read the frames of a recording's file, in its order, one at a time; marks are passed over.
 
     Memory holds one line and one chunk of the file, however long the recording is. Empty lines are skipped.
 
     Args:
         path: A file whose name ends with `.jsonl`, or with `.jsonl.zst` if it is compressed with Zstandard.
+        torn: Is told where the file is cut off, which is its end then; without it, that is an error.
 
     Raises:
         RecordingError: At once, where the name has another ending; while iterating, where the file cannot be read, is
@@ -61,80 +37,99 @@ def read(path: str | os.PathLike[str]) -> Iterator[RecordedFrame]:
         MissingExtra: At once, where a compressed recording needs the package zstandard.
     """
     name = os.fspath(path)
-    if name.endswith(".jsonl.zst"):
-        return _frames(name, _decompressor())
-    if name.endswith(".jsonl"):
-        return _frames(name, None)
-    raise RecordingError(name, "its name ends neither with .jsonl nor with .jsonl.zst")
+    entries = _entries(name, _decompressing(name), torn)
+    return (entry for entry in entries if isinstance(entry, RecordedFrame))
 
 
-def _decompressor() -> ZstdDecompressor:
-    try:
-        import zstandard  # noqa: PLC0415  (installed only with an extra; plain recordings do without)
-    except ModuleNotFoundError as error:
-        raise MissingExtra("zstandard", "recording") from error
-    return zstandard.ZstdDecompressor()
+def marks(path: str | os.PathLike[str]) -> Iterator[Mark]:
+    """The marks of a recording's file, in its order, as far as it is whole. Raises as `read`."""
+    name = os.fspath(path)
+    return (entry for entry in _entries(name, _decompressing(name), log_tear) if isinstance(entry, Mark))
 
 
-def _frames(name: str, decompressor: ZstdDecompressor | None) -> Iterator[RecordedFrame]:
-    decoder = msgspec.json.Decoder(_Line)
+def read_frames(paths: Iterable[Path]) -> Generator[Frame]:
+    """The frames of several files as one recording, each with its connection and its index there.
+
+    A file without marks says nothing of connections: its frames are counted on, as of one connection that was opened
+    when the first was received. A file that is cut off ends there, which the log is told of.
+
+    Raises:
+        RecordingError: While iterating, as `read`.
+        MissingExtra: Likewise.
+    """
+    places = _Places()
+    for path in paths:
+        name = os.fspath(path)
+        # A file that is given up in the middle is closed at once, and not when somebody collects it.
+        with closing(_lines(name, _decompressing(name), log_tear)) as lines:
+            for number, reader, line, at in lines:
+                if line.mark is not None:
+                    places.note(line.mark)
+                else:
+                    connection, index = places.next(line.connection, at)
+                    yield Frame(reader.payload(number, line), at, connection, index)
+
+
+def log_tear(error: RecordingError) -> None:
+    """Tell the log of a recording that ends in the middle."""
+    logger.warning("[RECORDING] Read up to where its writer was stopped in the middle: {}", error)
+
+
+class _Places:
+    """Which connection a frame came by, and its index there, by the marks before it."""
+
+    def __init__(self) -> None:
+        self._current: int | None = None
+        self._next: dict[int, int] = {}
+
+    def note(self, mark: Mark) -> None:
+        if mark.kind == "connect" and mark.connection is not None:
+            self._current = mark.connection
+            self._next[mark.connection] = mark.index
+
+    def next(self, connection: int | None, received_at: int) -> tuple[int, int]:
+        if connection is None:
+            if self._current is None:
+                self._current = received_at
+            connection = self._current
+        index = self._next.get(connection, 0)
+        self._next[connection] = index + 1
+        return connection, index
+
+
+def _decompressing(name: str) -> ZstdDecompressor | None:
+    return chunks.decompressor() if chunks.is_compressed(name) else None
+
+
+def _entries(name: str, decompressing: ZstdDecompressor | None, torn: Torn | None) -> Iterator[RecordedFrame | Mark]:
+    for number, reader, line, at in _lines(name, decompressing, torn):
+        yield line.mark if line.mark is not None else RecordedFrame(at, reader.payload(number, line))
+
+
+def _lines(
+    name: str, decompressing: ZstdDecompressor | None, torn: Torn | None
+) -> Generator[tuple[int, LineReader, Line, int]]:
+    """The lines of a file, numbered from 1, each with its time."""
+    reader = LineReader(name)
     number = 0
     try:
         with Path(name).open("rb") as file:
-            chunks = _chunks(file, CHUNK_BYTES) if decompressor is None else _decompressed(file, decompressor)
-            for number, line in enumerate(_lines(chunks), start=1):
-                if line.strip():
-                    yield _frame(name, number, decoder, line)
+            for number, line in enumerate(chunks.lines(file, decompressing), start=1):
+                if not line.strip():
+                    continue
+                try:
+                    read_line, at = reader.read(number, line)
+                except RecordingError as error:
+                    if torn is None or not isinstance(line, chunks.Rest):
+                        raise
+                    torn(error)
+                    return
+                yield number, reader, read_line, at
     except OSError as error:
         raise RecordingError(name, f"cannot be read: {error.strerror or error}") from error
-    except _DamagedError as error:
+    except chunks.DamagedError as error:
         # It is damaged somewhere behind the last line that came out whole.
-        raise RecordingError(name, str(error), number + 1) from error
-
-
-def _frame(name: str, number: int, decoder: msgspec.json.Decoder[_Line], line: bytes) -> RecordedFrame:
-    try:
-        recorded = decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RecordingError(name, f"no frame of a recording: {error}", number) from error
-    if not (recorded.ts.is_finite() and 0 <= recorded.ts < LATEST_SECONDS):
-        raise RecordingError(name, f"ts is {quoted(str(recorded.ts), 40)}, which is no Unix time in seconds", number)
-    return RecordedFrame(received_at=int(recorded.ts * 1_000_000_000), data=recorded.data.encode())
-
-
-def _chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    while chunk := file.read(size):
-        yield chunk
-
-
-def _decompressed(file: BinaryIO, decompressor: ZstdDecompressor) -> Iterator[bytes]:
-    """Decompress a file of any number of Zstandard frames; a last one that is cut off is an error, not an end."""
-    from zstandard import ZstdError  # noqa: PLC0415  (see _decompressor)
-
-    frame = None
-    try:
-        for chunk in _chunks(file, COMPRESSED_CHUNK_BYTES):
-            rest = chunk
-            while rest:
-                frame = frame or decompressor.decompressobj()
-                yield frame.decompress(rest)
-                rest = frame.unused_data
-                if frame.eof:
-                    frame = None
-    except ZstdError as error:
-        raise _DamagedError(f"damaged: {error}") from error
-    if frame is not None:
-        raise _DamagedError("cut off: the compressed data has no end")
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut chunks into lines, without their ends. A long line is joined once, however many chunks it spans."""
-    begun: list[bytes] = []
-    for chunk in chunks:
-        first, *others = chunk.split(b"\n")
-        begun.append(first)
-        for following in others:
-            yield b"".join(begun)
-            begun = [following]
-    if last := b"".join(begun):
-        yield last
+        failure = RecordingError(name, str(error), number + 1)
+        if torn is None or not isinstance(error, chunks.CutOffError):
+            raise failure from error
+        torn(failure)

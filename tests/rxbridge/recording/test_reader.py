@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rxbridge.errors import MissingExtra, RecordingError
 from rxbridge.recording import RecordedFrame, read
-from rxbridge.recording.reader import COMPRESSED_CHUNK_BYTES
+from rxbridge.recording.chunks import COMPRESSED_CHUNK_BYTES
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
