@@ -4,15 +4,18 @@
     moments    |       |     |     |     |      every `book_seconds`, by the time of receipt
     images             1     2         R 3      1 2 3 the book as it was, R it was begun anew
 
-The images are a function of the frames of a connection and of nothing else, no clock included. So a restart that reads
-these frames again, and an audit, make the same ones. Nothing is emitted but at a frame: a moment is over when a frame
-is received after it, and heartbeats come every second.
+The images are a function of the frames of the connections and of nothing else, no clock included. So a restart that
+reads these frames again, and an audit, make the same ones. Nothing is emitted but at a frame: a moment is over when a
+frame is received after it, and heartbeats come every second.
+
+Where several connections bring the same book, each has its own, and an image is of one of them: of the first line that
+is not behind. A book is begun anew, to whoever sees the images, only when no line has it any more.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -25,6 +28,7 @@ from rxbridge.errors import MalformedFrame
 from rxbridge.events import EventRules
 from rxbridge.events.cleaning import shorten
 from rxbridge.journal import Journal
+from rxbridge.journal.connections import frames_of_connections
 from rxbridge.levels import MOST_LEVELS
 from rxbridge.messages import (
     OWN_CONNECTION,
@@ -34,6 +38,7 @@ from rxbridge.messages import (
     Frame,
     Message,
     Part,
+    line_of,
 )
 
 CHANNEL = "level2"
@@ -49,6 +54,12 @@ _LONGEST_NUMBER = 100
 _TOLD = 300
 """Characters of what the log is told; a number that is none may be long."""
 
+SILENT_NANOSECONDS = 10 * 10**9
+"""The books of a line are dropped that brings nothing for so long beside another one. Heartbeats come each second."""
+
+_BEHIND = 2 * 10**9
+_TOGETHER = 10**9
+
 _MOST_BOOKS = 10_000
 """Coinbase has less than a thousand products."""
 
@@ -62,15 +73,12 @@ Unparsed: TypeAlias = Callable[[Frame, MalformedFrame], None]
 
 
 class _Book:
-    """One product's book, and what its last image has shown."""
+    """One product's book, as one connection brings it."""
 
-    __slots__ = ("book", "changes", "is_reset", "shown", "was_crossed")
+    __slots__ = ("book", "changes")
 
     def __init__(self) -> None:
         self.book = OrderBook()
-        self.is_reset = True
-        self.was_crossed = False
-        self.shown: tuple[_Levels, _Levels] | None = None
         self.changes = 0  # since the levels were counted
 
     def apply_snapshot(self, snapshot: BookSnapshot) -> None:
@@ -90,29 +98,55 @@ class _Book:
                 raise ValueError(f"a book of more than {MOST_LEVELS} levels")
 
 
+class _Line:
+    """One of the connections that are kept up at the same time, and the books that it brings."""
+
+    __slots__ = ("at", "books", "connection", "index", "is_whole", "sequence")
+
+    def __init__(self, frame: Frame) -> None:
+        self.connection = frame.connection
+        self.books: dict[str, _Book] = {}
+        self.is_whole = frame.index == 0
+        self.index = -1
+        self.sequence = -1
+        self.at = frame.received_at
+
+
+class _Shown:
+    """What the last image of a product has shown, since its book was begun."""
+
+    __slots__ = ("is_reset", "levels", "was_crossed")
+
+    def __init__(self) -> None:
+        self.is_reset = True
+        self.levels: tuple[_Levels, _Levels] | None = None
+        self.was_crossed = False
+
+
 class Books:
-    """The books of one connection after the other.
+    """The books of all connections.
 
     Args:
         rules: Which images are made.
 
     Attributes:
         troubled: Is told of which product's book something is wrong, and what; of all, where the name is empty.
-        is_whole: Whether the present connection was followed from its beginning, where the snapshots are.
     """
 
     def __init__(self, rules: EventRules) -> None:
         self.troubled: Callable[[str, str], None] = _pass_over
-        self.is_whole = True
         self._depth = rules.book_depth
         self._interval = max(int(rules.book_seconds * 1e9), 1)
-        self._books: dict[str, _Book] = {}
+        self._lines: dict[int, _Line] = {}
+        self._shown: dict[str, _Shown] = {}
         self._changed: dict[str, None] = {}
-        self._connection = 0
-        self._sequence = -1
         self._moment = 0
-        self._index = -1
         self._at = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the present connections were followed from their beginnings, where the snapshots are."""
+        return all(line.is_whole for line in self._lines.values())
 
     def read(self, frame: Frame, unparsed: Unparsed | None = None) -> list[Message]:
         """The images that are due at the next frame, one a product at most, and then its messages.
@@ -131,7 +165,7 @@ class Books:
             return read
         for message in messages:
             if isinstance(message, (BookSnapshot, BookUpdate)) and frame.connection != OWN_CONNECTION:
-                self._apply(message)
+                self._apply(self._lines[line_of(frame.connection)], message)
         read += messages
         return read
 
@@ -139,7 +173,8 @@ class Books:
         images: list[BookImage] = []
         if frame.connection != OWN_CONNECTION:
             moment = frame.received_at // self._interval
-            if moment != self._moment:
+            # Frames of several lines are received at once, and may stand in another order in the journal.
+            if moment != self._moment and not 0 < self._moment * self._interval - frame.received_at < _TOGETHER:
                 self._moment = moment
                 images = self._due(frame)
             self._at = frame.received_at
@@ -148,86 +183,118 @@ class Books:
 
     def _miss(self, frame: Frame) -> None:
         """Trust no book any more that this frame, which cannot be read, may have been of."""
-        if self._books and frame.connection != OWN_CONNECTION and not _OF_ANOTHER_KIND(frame.data):
-            self._discard()
+        line = self._lines.get(line_of(frame.connection))
+        if line is not None and line.books and frame.connection != OWN_CONNECTION and not _OF_ANOTHER_KIND(frame.data):
+            self._discard(line)
             self.troubled("", "a frame cannot be read, so every book waits for its next snapshot")
 
     def _follow(self, frame: Frame) -> None:
         """Trust no book any more when frames may be missing from it."""
-        if frame.connection != self._connection:
-            self._connection, self._index, self._sequence = frame.connection, -1, -1
-            self.is_whole = frame.index == 0
-            self._discard()
+        number = line_of(frame.connection)
+        line = self._lines.get(number)
+        if line is None or line.connection != frame.connection:
+            if line is not None:
+                self._discard(line)
+            line = self._lines[number] = _Line(frame)
         # By the index, what the journal had no room for shows as well: that was never given an offset.
-        skipped = frame.index > self._index + 1
-        self._index = frame.index
-        self._sequence, lost = follow_numbers(self._sequence, frame.data)
-        if (skipped or lost) and self._books:
-            self._discard()
+        skipped = frame.index > line.index + 1
+        line.index, line.at = frame.index, frame.received_at
+        line.sequence, lost = follow_numbers(line.sequence, frame.data)
+        if (skipped or lost) and line.books:
+            self._discard(line)
             self.troubled("", "frames were lost, so every book waits for its next snapshot")
+        if len(self._lines) > 1:
+            self._drop_silent_lines(frame.received_at)
 
-    def _discard(self) -> None:
-        self._books.clear()
-        self._changed.clear()
+    def _drop_silent_lines(self, now: int) -> None:
+        for number, line in list(self._lines.items()):
+            if now - line.at > SILENT_NANOSECONDS:
+                del self._lines[number]
+                self._discard(line)
 
-    def _apply(self, message: BookSnapshot | BookUpdate) -> None:
+    def _discard(self, line: _Line) -> None:
+        books, line.books = line.books, {}
+        for product in books:
+            self._forget(product)
+
+    def _forget(self, product: str) -> None:
+        """A line has this book no more; if no other one has, it is begun anew the next time."""
+        if any(product in line.books for line in self._lines.values()):
+            self._changed[product] = None
+        else:
+            self._changed.pop(product, None)
+            self._shown.pop(product, None)
+
+    def _apply(self, line: _Line, message: BookSnapshot | BookUpdate) -> None:
         product = message.product_id
         if not product:
-            if self._books:
-                self._discard()
+            if line.books:
+                self._discard(line)
                 self.troubled("", "a message does not say of which product it is, so every book waits for its snapshot")
             return
         try:
             if isinstance(message, BookSnapshot):
-                if product not in self._books and len(self._books) >= _MOST_BOOKS:
-                    raise ValueError(f"there are {_MOST_BOOKS} books already")  # noqa: TRY301 - told like the others
-                kept = _Book()
-                kept.apply_snapshot(message)
-                self._books[product] = kept
-            elif (kept := self._books.get(product)) is not None:
+                self._begin(line, product, message)
+            elif (kept := line.books.get(product)) is not None:
                 kept.apply_update(message)
             else:
                 return  # of a book that waits for its snapshot
         except (ValueError, TypeError) as error:
-            self._give_up(product, error)
+            self._give_up(line, product, error)
             return
         self._changed[product] = None
 
-    def _give_up(self, product: str, error: Exception) -> None:
-        self._books.pop(product, None)
-        self._changed.pop(product, None)
+    def _begin(self, line: _Line, product: str, snapshot: BookSnapshot) -> None:
+        if product not in line.books and len(line.books) >= _MOST_BOOKS:
+            raise ValueError(f"there are {_MOST_BOOKS} books already")
+        kept = _Book()
+        kept.apply_snapshot(snapshot)
+        line.books[product] = kept
+        if not any(product in other.books for other in self._lines.values() if other is not line):
+            self._shown[product] = _Shown()
+
+    def _give_up(self, line: _Line, product: str, error: Exception) -> None:
+        line.books.pop(product, None)
+        self._forget(product)
         self.troubled(product, f"it cannot be followed, so it waits for its next snapshot: {error}")
 
     def _due(self, frame: Frame) -> list[BookImage]:
         changed, self._changed = self._changed, {}
-        return [image for product in changed if (image := self._image(product, self._books[product], frame))]
+        return [image for product in changed if (image := self._image(product, frame))]
 
-    def _image(self, product: str, kept: _Book, frame: Frame) -> BookImage | None:
-        bids, asks = kept.book.top(self._depth)
+    def _best_line(self, product: str) -> _Line:
+        """The first line that has the book and is not behind the others; of those that are, the least so."""
+        lines = [line for _, line in sorted(self._lines.items()) if product in line.books]
+        return next((line for line in lines if self._at - line.at < _BEHIND), max(lines, key=lambda line: line.at))
+
+    def _image(self, product: str, frame: Frame) -> BookImage | None:
+        line, shown = self._best_line(product), self._shown[product]
+        book = line.books[product].book
+        bids, asks = book.top(self._depth)
         try:
             levels = (
                 tuple((_written(price), _written(size)) for price, size in bids),
                 tuple((_written(price), _written(size)) for price, size in asks),
             )
         except ValueError as error:
-            self._give_up(product, error)
+            self._give_up(line, product, error)
             return None
-        if levels == kept.shown:
+        if levels == shown.levels:
             return None
-        is_crossed = kept.book.is_crossed
-        if is_crossed and not kept.was_crossed:
+        is_crossed = book.is_crossed
+        if is_crossed and not shown.was_crossed:
             self.troubled(product, f"it is crossed: {bids[0].price} is bid, and {asks[0].price} asked")
         image = BookImage(
             product_id=product,
             bids=levels[0],
             asks=levels[1],
             at=self._at,
-            is_reset=kept.is_reset,
+            is_reset=shown.is_reset,
             is_crossed=is_crossed,
             frame=frame,
             part=_AHEAD,
         )
-        kept.shown, kept.is_reset, kept.was_crossed = levels, False, is_crossed
+        shown.levels, shown.is_reset, shown.was_crossed = levels, False, is_crossed
         return image
 
 
@@ -249,50 +316,13 @@ def log_trouble(product: str, text: str) -> None:
 def resumed(rules: EventRules, journal: Journal, after: int) -> Books:
     """The books as they were when everything up to an offset had been read, from the frames that the journal keeps.
 
-    That takes the frames of the connection that the offset lies in. If the first of them is there no more, books whose
-    snapshot is gone with it wait for the next one.
+    That takes the frames since the oldest of the connections began that were up then. If the first of them is there no
+    more, books whose snapshot is gone with it wait for the next one.
 
     Raises:
         JournalError: The journal cannot be read.
     """
     books = Books(rules)
-    for frame in _of_connection(journal, after):
+    for frame in frames_of_connections(journal, after, SILENT_NANOSECONDS):
         books.read(frame)
     return books
-
-
-def _of_connection(journal: Journal, until: int) -> Iterator[Frame]:
-    """The frames, up to an offset, since the beginning of the connection by which the last of them came."""
-    first = max(journal.size().first_offset, 1)  # an empty journal says 0
-    line = next(iter(_connections(_backwards(journal, first, until))), None)
-    if line is None:
-        return
-    # Frames of one connection stand together, but for those of our own.
-    low, high = first, until
-    while low < high:
-        middle = (low + high) // 2
-        found = next((frame for frame in _between(journal, middle, until) if frame.connection != OWN_CONNECTION), None)
-        if found is None or found.connection == line:
-            high = middle
-        else:
-            low = found.offset + 1
-    yield from _between(journal, low, until)
-
-
-def _backwards(journal: Journal, first: int, until: int) -> Iterator[Frame]:
-    for offset in range(until, first - 1, -1):
-        yield from journal.read(offset - 1, 1)
-
-
-def _connections(frames: Iterable[Frame]) -> Iterator[int]:
-    return (frame.connection for frame in frames if frame.connection != OWN_CONNECTION)
-
-
-def _between(journal: Journal, first: int, until: int) -> Iterator[Frame]:
-    after = first - 1
-    while after < until and (frames := journal.read(after)):
-        for frame in frames:
-            if frame.offset > until:
-                return
-            yield frame
-        after = frames[-1].offset
