@@ -29,11 +29,13 @@ class Channel(NamedTuple):
         name: What the program calls it.
         on_wire: What a feed calls it; a feed that is not there has none.
         aliases: What else a user may call it, on either feed.
+        has_no_products: The feeds on which it is asked for as a whole, and not product by product.
     """
 
     name: str
     on_wire: Mapping[FeedName, str]
     aliases: tuple[str, ...] = ()
+    has_no_products: tuple[FeedName, ...] = ()
 
 
 CHANNELS: Final = (
@@ -42,7 +44,9 @@ CHANNELS: Final = (
     Channel("matches", {"exchange": "matches", "advanced": "market_trades"}, ("trades", "market_trades")),
     Channel("candles", {"advanced": "candles"}),
     Channel("level2", {"exchange": "level2_batch", "advanced": "level2"}, ("level2_batch",)),
-    Channel("heartbeat", {"exchange": "heartbeat", "advanced": "heartbeats"}, ("heartbeats",)),
+    Channel("status", {"exchange": "status", "advanced": "status"}, has_no_products=("exchange",)),
+    Channel("auctionfeed", {"exchange": "auctionfeed"}, ("auction", "auctions")),
+    Channel("heartbeat", {"exchange": "heartbeat", "advanced": "heartbeats"}, ("heartbeats",), ("advanced",)),
 )
 """Those that need no key. The Exchange's own `level2` does, and its `level2_batch` brings the same each 50 ms."""
 
@@ -69,6 +73,11 @@ def wire_name(name: str, feed: FeedName) -> str:
         ValueError: As above.
     """
     return _channel(name, feed).on_wire[feed]
+
+
+def without_products(feed: FeedName) -> frozenset[str]:
+    """What a feed calls those channels that are asked for as a whole, and not product by product."""
+    return frozenset(channel.on_wire[feed] for channel in CHANNELS if feed in channel.has_no_products)
 
 
 def asked_as(acknowledged: str) -> str:

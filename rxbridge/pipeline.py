@@ -26,7 +26,21 @@ from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
 from rxbridge.events import EncodedEvent, EventRules, encode, event_id, to_event
 from rxbridge.journal import DeadLetter
-from rxbridge.messages import BookImage, Candle, EventMessage, Frame, GapNotice, Message, Ticker, Trade, Unknown
+from rxbridge.messages import (
+    Auction,
+    BookImage,
+    Candle,
+    EventMessage,
+    Frame,
+    GapNotice,
+    Message,
+    Order,
+    ProductStatus,
+    RfqMatch,
+    Ticker,
+    Trade,
+    Unknown,
+)
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 KeepDeadLetter: TypeAlias = Callable[[DeadLetter], None]
@@ -34,12 +48,16 @@ KeepDeadLetter: TypeAlias = Callable[[DeadLetter], None]
 REMEMBERED_IDS = 20_000
 """How many event ids are remembered to know a repeat. An older repeat is sent, and PulseStream knows it by its id."""
 
-_MESSAGES_OF: dict[str, type[EventMessage]] = {
-    "ticker": Ticker,
-    "ticker_batch": Ticker,
-    "matches": Trade,
-    "candles": Candle,
-    books.CHANNEL: BookImage,
+_MESSAGES_OF: dict[str, tuple[type[EventMessage], ...]] = {
+    "ticker": (Ticker,),
+    "ticker_batch": (Ticker,),
+    "matches": (Trade,),
+    "candles": (Candle,),
+    books.CHANNEL: (BookImage,),
+    "status": (ProductStatus,),
+    "auctionfeed": (Auction,),
+    "full": (Trade, Order),
+    "rfq_matches": (RfqMatch,),
 }
 
 
@@ -139,7 +157,7 @@ def _size(event: EncodedEvent) -> int:
 
 def _wanted(channels: Collection[str]) -> tuple[type[EventMessage], ...]:
     """What becomes an event: what the channels send, and whatever rxbridge has to say of gaps."""
-    return (*(_MESSAGES_OF[channel] for channel in channels if channel in _MESSAGES_OF), GapNotice)
+    return (*(kind for channel in channels for kind in _MESSAGES_OF.get(channel, ())), GapNotice)
 
 
 def _letter(frame: Frame, event: str, stage: Literal["parse", "map"], error: Exception) -> DeadLetter:

@@ -27,7 +27,7 @@ class FeedChoice(StrEnum):
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file; rxbridge.toml, if there is one.")]
 Products = Annotated[str | None, typer.Option(help="Ids, wildcards such as *-USD, or all; separated by commas.")]
 Channels = Annotated[
-    str | None, typer.Option(help="ticker, ticker_batch, trades, level2, heartbeat, candles; separated by commas.")
+    str | None, typer.Option(help="ticker, ticker_batch, trades, level2, status, candles, ...; separated by commas.")
 ]
 FeedOption = Annotated[
     FeedChoice | None, typer.Option("--feed", help="Which of Coinbase's feeds: exchange, or Advanced Trade.")

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from rxbridge.channels import without_products
 from rxbridge.coinbase.answers import Answers, Envelope, Pair, fields, items, read_any, texts
 from rxbridge.coinbase.protocol import FeedProtocol, Verb
 from rxbridge.coinbase.wanted import Wanted
@@ -59,7 +60,7 @@ def _acknowledged(envelope: Envelope) -> frozenset[Pair]:
 ADVANCED: Final = FeedProtocol(
     name="advanced",
     heartbeat=_HEARTBEATS,
-    heartbeat_has_products=False,
+    without_products=without_products("advanced"),
     one_channel_a_message=True,
     books=("level2",),
     books_are_numbered=True,
@@ -72,6 +73,7 @@ ADVANCED: Final = FeedProtocol(
             b'{"channel":"market_trades"',
             b'{"channel":"heartbeats"',
             b'{"channel":"candles"',
+            b'{"channel":"status"',
         ),
         kind="channel",
         acknowledged=_acknowledged,

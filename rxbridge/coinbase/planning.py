@@ -25,7 +25,7 @@ class Planner:
     def __init__(self, channels: Sequence[str], protocol: FeedProtocol, allow: Allow | None) -> None:
         self._protocol = protocol
         self._channels = tuple(dict.fromkeys(channels))
-        # A heartbeat that is not a product's serves none, unless nothing else was asked for.
+        # What is not asked for by product serves none, unless nothing else was asked for.
         self._serving = tuple(filter(self.has_products, self._channels)) or self._channels
         self._allow = allow or _everything
 
@@ -37,7 +37,10 @@ class Planner:
             allow = _everything
             wanted = self._worth(products, allow)
         heartbeat = self._protocol.heartbeat
-        if heartbeat not in self._channels and (beating := self._allowed(heartbeat, products_of(wanted), allow)):
+        beating_for = products_of({channel: ids for channel, ids in wanted.items() if self.has_products(channel)})
+        if wanted and not beating_for:
+            beating_for = list(products)
+        if heartbeat not in self._channels and (beating := self._allowed(heartbeat, beating_for, allow)):
             wanted[heartbeat] = beating
         return wanted
 
@@ -47,7 +50,7 @@ class Planner:
 
     def has_products(self, channel: str) -> bool:
         """Whether a channel is asked for product by product."""
-        return self._protocol.heartbeat_has_products or channel != self._protocol.heartbeat
+        return channel not in self._protocol.without_products
 
     def _worth(self, products: Sequence[str], allow: Allow) -> dict[str, tuple[str, ...]]:
         worth = {channel: self._allowed(channel, products, allow) for channel in self._channels}

@@ -24,8 +24,8 @@ class FeedProtocol:
         name: Which feed it is.
         heartbeat: The channel that says every second that the connection lives. It is always asked for, and it is what
             entitles the watchdog to take silence for death: without it, products that nobody trades are as silent.
-        heartbeat_has_products: Whether that channel is asked for product by product. One that is not is acknowledged
-            as if its own name were its product.
+        without_products: The channels that are asked for as a whole, and not product by product. One of them counts as
+            if its own name were its product, which is also how Advanced Trade acknowledges its heartbeats.
         one_channel_a_message: Whether a message can ask for a single channel only.
         books: The channels that bring order books.
         books_are_numbered: Whether their frames are, so that one that is lost shows.
@@ -36,10 +36,15 @@ class FeedProtocol:
 
     name: FeedName
     heartbeat: str
-    heartbeat_has_products: bool
+    without_products: frozenset[str]
     one_channel_a_message: bool
     books: tuple[str, ...]
     books_are_numbered: bool
     served_as: Callable[[str], str]
     encode: Callable[[Verb, Wanted], bytes]
     answers: Answers
+
+    @property
+    def heartbeat_has_products(self) -> bool:
+        """Whether the heartbeat is asked for product by product."""
+        return self.heartbeat not in self.without_products

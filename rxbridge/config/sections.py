@@ -52,7 +52,8 @@ class FeedSettings(Section):
     products_check_seconds: Seconds = Field(3600, description="how long between two looks at Coinbase's list of them")
     channels: Names = Field(
         ("ticker", "matches"),
-        description="channels: ticker, ticker_batch, trades (or matches), level2, heartbeat; on advanced also candles",
+        description="channels: ticker, ticker_batch, trades (or matches), level2, status, heartbeat; on exchange also "
+        "auctionfeed, on advanced candles",
     )
     stall_seconds: Seconds = Field(15, description="a connection without any frame for so long is dead")
     connect_timeout_seconds: Seconds = Field(15, description="how long opening a connection may take")

@@ -9,10 +9,23 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Iterator
 from functools import lru_cache
 
-from rxbridge.events.cleaning import whole
-from rxbridge.messages import BookImage, Candle, EventMessage, GapNotice, MessageBase, Ticker, Trade
+from rxbridge.events.cleaning import naive_utc, whole
+from rxbridge.messages import (
+    Auction,
+    BookImage,
+    Candle,
+    EventMessage,
+    GapNotice,
+    MessageBase,
+    Order,
+    ProductStatus,
+    RfqMatch,
+    Ticker,
+    Trade,
+)
 
 UNKNOWN_PRODUCT = "UNKNOWN"
 """Stands for the product of a message that names none."""
@@ -21,9 +34,9 @@ _NAMESPACE = uuid.UUID("3f0c8f5e-6d0e-4a53-9a52-6d1f7b0e2c94")
 
 _PIECE_BYTES = 1 << 20
 
-# What ends in "-match", or has "-candle" or "-book" in it, is left out, lest the ticker of one product take the id of
-# something of another's.
-_ORDINARY_PRODUCT = re.compile(r"(?!.*-(?:candle|book))[A-Za-z0-9._-]+(?<!-match)").fullmatch
+# What ends in "-match", or has "-candle", "-book" or the like in it, is left out, lest the ticker of one product take
+# the id of something of another's.
+_ORDINARY_PRODUCT = re.compile(r"(?!.*-(?:candle|book|status|auction|order|rfq))[A-Za-z0-9._-]+(?<!-match)").fullmatch
 
 
 _LONGEST_PRODUCT = 40
@@ -31,6 +44,12 @@ _LONGEST_PRODUCT = 40
 
 _DIGEST_LENGTH = 16
 """Hexadecimal digits by which the revisions of a candle are told apart: a product has a few thousand a day."""
+
+_LONG_DIGEST_LENGTH = 32
+"""Likewise, of what comes in greater numbers."""
+
+_USUAL_ORDER = re.compile(r"[0-9A-Za-z]{8}(?:-[0-9A-Za-z]{4}){3}-[0-9A-Za-z]{12}").fullmatch
+"""A UUID, as all order ids are."""
 
 _LONGEST_ID = 100
 """Characters of an event id that PulseStream takes."""
@@ -50,6 +69,17 @@ def event_id(message: EventMessage) -> str:
 
     `coinbase-{product}-book-` and such a UUID, of no bytes, for the image of a book.
 
+    `coinbase-{product}-status-{hour}-{digest}` for the status of a product, of which Coinbase tells every few seconds:
+    the digest is of what is normalised of it, and the hour that of its receipt, such as `2026013108`. So within an
+    hour, each status that a product had is an event, and one that it still has is a repeat.
+
+    `coinbase-{product}-auction-{digest}` for an auction; the digest is of all that is normalised.
+
+    `coinbase-{product}-order-{order_id}-{sequence}` for what happened to an order; without a usable sequence or order
+    id, or where that would be too long, a digest stands there.
+
+    `coinbase-{product}-rfq-{trade_id}` for a trade that answered a request for quotes.
+
     `coinbase-gap-trades-{product}-{first}-{last}` for trades that are missing; for quotes, and where that would be too
     long, a UUID stands after the kind, which depends on the products, the channel, and the two ends.
     """
@@ -62,7 +92,43 @@ def event_id(message: EventMessage) -> str:
         return f"coinbase-{product}-{whole(message.trade_id, minimum=1) or _place_id(message)}"
     if isinstance(message, Candle):
         return f"coinbase-{product}-candle-{_candle_key(message)}"
-    return f"coinbase-{product}-book-{_place_id(message)}"
+    return f"coinbase-{product}-{_other_key(product, message)}"
+
+
+def _other_key(product: str, message: BookImage | ProductStatus | Auction | Order | RfqMatch) -> str:
+    match message:
+        case BookImage():
+            return f"book-{_place_id(message)}"
+        case ProductStatus():
+            hour = naive_utc(message.frame.received_at).strftime("%Y%m%d%H")
+            return f"status-{hour}-{_digest(*_content(message), length=_DIGEST_LENGTH)}"
+        case Auction():
+            return f"auction-{_digest(*_content(message), length=_LONG_DIGEST_LENGTH)}"
+        case Order():
+            return f"order-{_order_key(message, most=_LONGEST_ID - len(f'coinbase-{product}-order-'))}"
+        case RfqMatch():
+            return f"rfq-{whole(message.trade_id, minimum=1) or _place_id(message)}"
+
+
+def _order_key(order: Order, most: int) -> str:
+    sequence = whole(order.sequence, minimum=1)
+    if sequence is not None and order.order_id and _USUAL_ORDER(order.order_id):
+        readable = f"{order.order_id}-{sequence}"
+        if len(readable) <= most:
+            return readable
+    return _digest(order.kind, *_content(order), length=_LONG_DIGEST_LENGTH)
+
+
+def _content(message: MessageBase) -> Iterator[object]:
+    """All fields of a message, but for what belongs to its frame, and the time of that."""
+    for name in message.__struct_fields__:
+        if name not in ("frame", "part") and not (name == "time" and isinstance(message, ProductStatus)):
+            yield getattr(message, name)
+
+
+def _digest(*values: object, length: int) -> str:
+    text = "/".join(map(str, values))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
 def _gap_id(gap: GapNotice) -> str:
@@ -93,8 +159,8 @@ def _candle_key(candle: Candle) -> str:
     start = whole(candle.start, minimum=1)
     if start is None:
         return str(_place_id(candle))
-    numbers = "/".join(map(str, (candle.open, candle.high, candle.low, candle.close, candle.volume)))
-    return f"{start}-{hashlib.sha256(numbers.encode('utf-8', 'surrogatepass')).hexdigest()[:_DIGEST_LENGTH]}"
+    numbers = (candle.open, candle.high, candle.low, candle.close, candle.volume)
+    return f"{start}-{_digest(*numbers, length=_DIGEST_LENGTH)}"
 
 
 def _place_id(message: MessageBase) -> uuid.UUID:

@@ -6,6 +6,8 @@ from typing import Any, cast
 
 import msgspec
 
+from rxbridge.events.listing import AuctionMetrics, AuctionPayload, StatusMetrics, StatusPayload
+from rxbridge.events.orders import OrderMetrics, OrderPayload
 from rxbridge.events.schema import (
     BookMetrics,
     BookPayload,
@@ -25,12 +27,15 @@ _KINDS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "TradeEvent": (MatchMetrics, MatchPayload),
     "CandleEvent": (CandleMetrics, CandlePayload),
     "BookEvent": (BookMetrics, BookPayload),
+    "StatusEvent": (StatusMetrics, StatusPayload),
+    "AuctionEvent": (AuctionMetrics, AuctionPayload),
+    "OrderEvent": (OrderMetrics, OrderPayload),
     "GapEvent": (GapMetrics, GapPayload),
 }
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema, of the draft 2020-12: an event is one of five kinds, told apart by metrics and payload.
+    """The schema, of the draft 2020-12: an event is one of eight kinds, told apart by metrics and payload.
 
     Times are ISO 8601 in UTC without a zone, as PulseStream demands; that is a little less than `date-time` means.
     """

@@ -8,34 +8,69 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from rxbridge.events.cleaning import clean, difference, finite, multiplied, naive_utc, shorten
+from rxbridge.events.cleaning import clean, difference, finite, naive_utc, shorten
 from rxbridge.events.identity import event_id
+from rxbridge.events.listing import (
+    AuctionMetrics,
+    StatusMetrics,
+    auction_payload,
+    auction_text,
+    status_payload,
+    status_text,
+)
+from rxbridge.events.orders import OrderMetrics, order_payload, order_text
 from rxbridge.events.reader import TEXT_LENGTH, Reader
 from rxbridge.events.rules import EventRules
 from rxbridge.events.schema import (
     BookMetrics,
     BookPayload,
     CandleMetrics,
-    CandlePayload,
     Context,
     Event,
     GapMetrics,
     GapPayload,
     MatchMetrics,
-    MatchPayload,
     Metadata,
+    Metrics,
+    Payload,
     Source,
     Tags,
     TickerMetrics,
-    TickerPayload,
 )
-from rxbridge.messages import CANDLE_SECONDS, BookImage, Candle, EventMessage, GapNotice, Ticker, Trade
+from rxbridge.events.trades import candle_payload, match_payload, ticker_payload
+from rxbridge.messages import (
+    CANDLE_SECONDS,
+    Auction,
+    BookImage,
+    Candle,
+    EventMessage,
+    GapNotice,
+    Order,
+    ProductStatus,
+    RfqMatch,
+    Ticker,
+    Trade,
+)
+
+_Market: TypeAlias = Ticker | Trade | Candle | ProductStatus | Auction | Order | RfqMatch
+_Channel: TypeAlias = Literal["ticker", "matches", "candles", "level2", "status", "auctionfeed", "full", "rfq_matches"]
+_SUBJECTS: dict[_Channel, str] = {
+    "ticker": "Price Update",
+    "matches": "Trade",
+    "candles": "Candle",
+    "level2": "Book",
+    "status": "Status",
+    "auctionfeed": "Auction",
+    "full": "Order",
+    "rfq_matches": "RFQ Trade",
+}
 
 SERVICE = "coinbase-exchange"
 """`source.service` of every event, by which the server can be searched."""
@@ -49,12 +84,9 @@ ENVIRONMENT_LENGTH = 50
 MESSAGE_LENGTH = 2000
 """Characters of `message`."""
 
-_LATEST_START = 253_402_300_799
-"""The last second of the year 9999, which is the end of time in Python."""
-
 
 def to_event(message: EventMessage, rules: EventRules = DEFAULT_RULES, *, now: int | None = None) -> Event:
-    """The event of a ticker, a trade, a candle, the image of a book, or a gap; docs/events.md lists it field by field.
+    """The event of a message of the market, the image of a book, or a gap; docs/events.md lists it field by field.
 
     The same message gives the same event, but for `metadata.processed_at`.
 
@@ -73,24 +105,9 @@ def to_event(message: EventMessage, rules: EventRules = DEFAULT_RULES, *, now: i
     product = read.product(message.product_id)
     if isinstance(message, BookImage):
         return _book_event(message, product, _constant("level2", product, environment), now)
-    timestamp = read.time("time", message.time, message.frame.received_at)
-    if isinstance(message, Ticker):
-        constant = _constant("ticker", product, environment)
-        ticker = _ticker_payload(message, product, read)
-        payload, metrics = ticker, TickerMetrics(0.0, 200, ticker.price, ticker.volume_24h or 0.0, ticker.spread)
-        text = f"Real-time price update for {product}: ${ticker.price:.2f}. Volume (24h): ${_shown(ticker.volume_24h)}"
-    elif isinstance(message, Candle):
-        constant = _constant("candles", product, environment)
-        candle = _candle_payload(message, product, read)
-        payload, metrics = candle, CandleMetrics(0.0, 200, candle.close, candle.volume)
-        text = (
-            f"{CANDLE_SECONDS} s of {product}: ${candle.open:.2f} to ${candle.close:.2f}. Volume: {candle.volume:.8f}"
-        )
-    else:
-        constant = _constant("matches", product, environment)
-        match = _match_payload(message, product, read)
-        payload, metrics = match, MatchMetrics(0.0, 200, match.price, match.size)
-        text = f"Real-time trade for {product}: ${match.price:.2f}. Size: {match.size:.8f}"
+    timestamp = _time_of(message, read)
+    channel, text, payload, metrics = _told(message, product, read)
+    constant = _constant(channel, product, environment)
     identity = event_id(message)
     return Event(
         event_id=identity,
@@ -105,81 +122,58 @@ def to_event(message: EventMessage, rules: EventRules = DEFAULT_RULES, *, now: i
     )
 
 
+def _time_of(message: _Market, read: Reader) -> datetime:
+    received_at = message.frame.received_at
+    if isinstance(message, ProductStatus) and message.part.feed == "exchange":
+        return naive_utc(received_at)  # it has no time
+    if isinstance(message, Order) and message.timestamp is not None:
+        return read.epoch("timestamp", message.timestamp, received_at)
+    return read.time("timestamp" if isinstance(message, Auction) else "time", message.time, received_at)
+
+
+def _told(message: _Market, product: str, read: Reader) -> tuple[_Channel, str, Payload, Metrics]:
+    """The channel that it belongs to, what is said of it in words, its payload and its metrics."""
+    match message:
+        case Ticker():
+            ticker = ticker_payload(message, product, read)
+            metrics = TickerMetrics(0.0, 200, ticker.price, ticker.volume_24h or 0.0, ticker.spread)
+            volume = _shown(ticker.volume_24h)
+            text = f"Real-time price update for {product}: ${ticker.price:.2f}. Volume (24h): ${volume}"
+            return "ticker", text, ticker, metrics
+        case Candle():
+            candle = candle_payload(message, product, read)
+            prices = f"${candle.open:.2f} to ${candle.close:.2f}"
+            text = f"{CANDLE_SECONDS} s of {product}: {prices}. Volume: {candle.volume:.8f}"
+            return "candles", text, candle, CandleMetrics(0.0, 200, candle.close, candle.volume)
+        case Trade() | RfqMatch():
+            match = match_payload(message, product, read)
+            metrics = MatchMetrics(0.0, 200, match.price, match.size)
+            said = f"${match.price:.2f}. Size: {match.size:.8f}"
+            if isinstance(message, RfqMatch):
+                return "rfq_matches", f"Trade for {product} on a request for quotes: {said}", match, metrics
+            return "matches", f"Real-time trade for {product}: {said}", match, metrics
+        case _:
+            return _told_besides(message, product, read)
+
+
+def _told_besides(
+    message: ProductStatus | Auction | Order, product: str, read: Reader
+) -> tuple[_Channel, str, Payload, Metrics]:
+    match message:
+        case ProductStatus():
+            status = status_payload(message, product, read)
+            return "status", status_text(status), status, StatusMetrics(0.0, 200)
+        case Auction():
+            auction = auction_payload(message, product, read)
+            metrics = AuctionMetrics(0.0, 200, auction.open_price or 0.0, auction.open_size or 0.0)
+            return "auctionfeed", auction_text(auction), auction, metrics
+        case Order():
+            order = order_payload(message, product, read)
+            return "full", order_text(order), order, OrderMetrics(0.0, 200, order.price or 0.0)
+
+
 def _shown(volume: float | UnsetType) -> str:
     return "unknown" if volume is UNSET else f"{volume:.2f}"
-
-
-def _ticker_payload(ticker: Ticker, product: str, read: Reader) -> TickerPayload:
-    is_advanced = ticker.part.feed == "advanced"
-    # Advanced Trade sends some of these, and on some channels only.
-    number = read.number_if_any if is_advanced else read.number
-    best_bid = number("best_bid", ticker.best_bid)
-    best_ask = number("best_ask", ticker.best_ask)
-    spread = difference(ticker.best_ask, ticker.best_bid) if best_bid and best_ask else 0.0
-    return TickerPayload(
-        product_id=product,
-        price=read.number("price", ticker.price),
-        volume_24h=number("volume_24h", ticker.volume_24h),
-        last_trade_id=read.whole("trade_id", ticker.trade_id, minimum=1),
-        best_bid=best_bid,
-        best_ask=best_ask,
-        spread=read.number("spread", spread),
-        low_24h=number("low_24h", ticker.low_24h),
-        high_24h=number("high_24h", ticker.high_24h),
-        open_24h=number("open_24h", ticker.open_24h),
-        last_size=number("last_size", ticker.last_size),
-        side=read.text("side", ticker.side),
-        sequence=read.whole("sequence", ticker.sequence, minimum=0),
-        raw_ticker=read.raw("raw_ticker", ticker.data),
-        low_52w=read.number_if_any("low_52w", ticker.low_52w) if is_advanced else UNSET,
-        high_52w=read.number_if_any("high_52w", ticker.high_52w) if is_advanced else UNSET,
-        price_percent_change_24h=(
-            read.number_if_any("price_percent_change_24h", ticker.price_percent_change_24h) if is_advanced else UNSET
-        ),
-        feed="advanced" if is_advanced else UNSET,
-        invalid_fields=read.invalid_fields(),
-    )
-
-
-def _match_payload(match: Trade, product: str, read: Reader) -> MatchPayload:
-    price = read.number("price", match.price)
-    size = read.number("size", match.size)
-    side = read.text("side", match.side)
-    return MatchPayload(
-        product_id=product,
-        price=price,
-        size=size,
-        value=read.number("value", multiplied(match.price, match.size) if price and size else 0.0),
-        trade_id=read.whole("trade_id", match.trade_id, minimum=1),
-        side=side,
-        taker_side=match.taker_side,
-        sequence=read.whole("sequence", match.sequence, minimum=0),
-        time=read.text("time", match.time),
-        maker_order_id=read.text("maker_order_id", match.maker_order_id),
-        taker_order_id=read.text("taker_order_id", match.taker_order_id),
-        raw_match=read.raw("raw_match", match.data),
-        feed="advanced" if match.part.feed == "advanced" else UNSET,
-        backfilled=True if match.is_backfilled else UNSET,
-        invalid_fields=read.invalid_fields(),
-    )
-
-
-def _candle_payload(candle: Candle, product: str, read: Reader) -> CandlePayload:
-    start = read.whole("start", candle.start, minimum=1)
-    if start is not None and start > _LATEST_START:
-        start = read.whole("start", "", minimum=1)
-    return CandlePayload(
-        product_id=product,
-        start=None if start is None else naive_utc(start * 1_000_000_000),
-        seconds=CANDLE_SECONDS,
-        open=read.number("open", candle.open),
-        high=read.number("high", candle.high),
-        low=read.number("low", candle.low),
-        close=read.number("close", candle.close),
-        volume=read.number("volume", candle.volume),
-        raw_candle=read.raw("raw_candle", candle.data),
-        invalid_fields=read.invalid_fields(),
-    )
 
 
 def _book_event(image: BookImage, product: str, constant: _Constant, now: int | None) -> Event:
@@ -273,11 +267,10 @@ class _Constant(msgspec.Struct, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=4096)
-def _constant(channel: Literal["ticker", "matches", "candles", "level2"], product: str, environment: str) -> _Constant:
+def _constant(channel: _Channel, product: str, environment: str) -> _Constant:
     """What the events of a product have in common."""
-    subject = {"ticker": "Price Update", "matches": "Trade", "candles": "Candle", "level2": "Book"}[channel]
     return _Constant(
-        title=f"Coinbase {subject}: {product}",
+        title=f"Coinbase {_SUBJECTS[channel]}: {product}",
         source=Source(
             service=SERVICE,
             endpoint="/" + channel,

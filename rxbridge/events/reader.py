@@ -11,13 +11,15 @@ from msgspec import UNSET, Raw, UnsetType
 from rxbridge.events.cleaning import clean, instant, naive_utc, shorten, whole
 from rxbridge.events.identity import UNKNOWN_PRODUCT
 from rxbridge.events.raw import embeddable
-from rxbridge.messages import Number
+from rxbridge.messages import Flag, Number
 
 TEXT_LENGTH = 100
 """Characters of a text field that are kept. Coinbase's own have 36 at most."""
 
 LEAD = timedelta(minutes=4)
 """How far an event may lie ahead of its receipt: the server refuses five minutes, by its own clock."""
+
+_FLAGS = {"true": True, "yes": True, "false": False, "no": False}
 
 _EARLIEST = datetime(1970, 1, 1)  # noqa: DTZ001 - PulseStream takes naive times only
 
@@ -63,6 +65,16 @@ class Reader:
         """The number, likewise; unset where there is none at all."""
         return UNSET if value is None else self.number(name, value)
 
+    def flag_if_any(self, name: str, value: Flag) -> bool | UnsetType:
+        """The yes or no, which may be text; unset where there is none at all, or something else."""
+        if value is None or isinstance(value, bool):
+            return UNSET if value is None else value
+        flag = _FLAGS.get(value) if isinstance(value, str) else None
+        if flag is None:
+            self._replaced.append(name)
+            return UNSET
+        return flag
+
     def whole(self, name: str, value: Number, *, minimum: int) -> int | None:
         """The integer; None where there is none, which is noted only if there was something else."""
         number = whole(value, minimum=minimum)
@@ -90,6 +102,14 @@ class Reader:
             self._replaced.append(name)
             return naive_utc(received_at)
         return time
+
+    def epoch(self, name: str, value: Number, received_at: int) -> datetime:
+        """Seconds since the Unix epoch, likewise."""
+        try:
+            time = None if value is None else _EARLIEST + timedelta(seconds=float(value))
+        except (ValueError, OverflowError):
+            time = None
+        return self.time(name, None if time is None else time.isoformat(), received_at)
 
     def raw(self, name: str, data: bytes) -> Raw | UnsetType:
         """The frame to be embedded; unset if it is not to be."""

@@ -300,6 +300,12 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     service: str = ""
 
 
+def _price(payload: Payload) -> float | None:
+    if isinstance(payload, (TickerPayload, MatchPayload)):
+        return payload.price
+    return payload.price if isinstance(payload, OrderPayload) and payload.price is not UNSET else None
+
+
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -317,7 +323,7 @@ def encode(event: Event, offset: int, received_at: int = 0, part: Part = WHOLE) 
     return EncodedEvent(
         event.event_id,
         event.title,
-        payload.price if isinstance(payload, (TickerPayload, MatchPayload)) else None,
+        _price(payload),
         offset,
         event.timestamp,
         _ENCODER.encode(event),

@@ -40,12 +40,24 @@ from rxbridge.messages.frames import (
     Part,
     line_of,
 )
+from rxbridge.messages.listing import Auction, Flag, ProductStatus
+from rxbridge.messages.orders import (
+    Order,
+    OrderActivate,
+    OrderChange,
+    OrderDone,
+    OrderKind,
+    OrderOpen,
+    OrderReceived,
+    RfqMatch,
+)
 from rxbridge.messages.trades import (
     CANDLE_SECONDS,
     Candle,
     LastTrade,
     Ticker,
     Trade,
+    TradeBase,
 )
 
 Message: TypeAlias = (
@@ -56,6 +68,10 @@ Message: TypeAlias = (
     | BookSnapshot
     | BookUpdate
     | BookImage
+    | ProductStatus
+    | Auction
+    | Order
+    | RfqMatch
     | Heartbeat
     | Subscriptions
     | FeedErrorMessage
@@ -63,7 +79,7 @@ Message: TypeAlias = (
     | Unknown
 )
 
-EventMessage: TypeAlias = Ticker | Trade | Candle | BookImage | GapNotice
+EventMessage: TypeAlias = Ticker | Trade | Candle | BookImage | ProductStatus | Auction | Order | RfqMatch | GapNotice
 """What becomes an event, a `LastTrade` included."""
 
 __all__ = [
@@ -77,12 +93,14 @@ __all__ = [
     "REST",
     "UPDATES_FIELD",
     "WHOLE",
+    "Auction",
     "BookImage",
     "BookSnapshot",
     "BookUpdate",
     "Candle",
     "EventMessage",
     "FeedErrorMessage",
+    "Flag",
     "Frame",
     "GapNotice",
     "Heartbeat",
@@ -90,11 +108,21 @@ __all__ = [
     "Message",
     "MessageBase",
     "Number",
+    "Order",
+    "OrderActivate",
+    "OrderChange",
+    "OrderDone",
+    "OrderKind",
+    "OrderOpen",
+    "OrderReceived",
     "Part",
+    "ProductStatus",
+    "RfqMatch",
     "SubscribedChannel",
     "Subscriptions",
     "Ticker",
     "Trade",
+    "TradeBase",
     "Unknown",
     "line_of",
 ]

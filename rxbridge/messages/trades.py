@@ -37,12 +37,8 @@ class Ticker(MessageBase, frozen=True, gc=False, tag="ticker"):
         return self.side
 
 
-class Trade(MessageBase, frozen=True, gc=False, tag="match"):
-    """A trade; `side` is the maker's, on both feeds. Trade ids of a product run +1, and both feeds give the same.
-
-    Advanced Trade does not tell the orders and the sequence. One that was fetched from REST has no order ids and no
-    sequence, and says "rest" in `rxbridge_source`.
-    """
+class TradeBase(MessageBase, frozen=True, gc=False):
+    """What all trades say, wherever they were made; `side` is the maker's."""
 
     product_id: str | None = None
     trade_id: Number = None
@@ -53,7 +49,6 @@ class Trade(MessageBase, frozen=True, gc=False, tag="match"):
     sequence: Number = None
     maker_order_id: str | None = None
     taker_order_id: str | None = None
-    rxbridge_source: str | None = None
 
     @property
     def maker_side(self) -> str | None:
@@ -64,6 +59,16 @@ class Trade(MessageBase, frozen=True, gc=False, tag="match"):
     def taker_side(self) -> str | None:
         """The other one; None where the side is neither `buy` nor `sell`."""
         return _OTHER_SIDE.get(self.side or "")
+
+
+class Trade(TradeBase, frozen=True, gc=False, tag="match"):
+    """A trade of the book; on both feeds, trade ids of a product run +1, and they are the same.
+
+    Advanced Trade does not tell the orders and the sequence. One that was fetched from REST has no order ids and no
+    sequence, and says "rest" in `rxbridge_source`.
+    """
+
+    rxbridge_source: str | None = None
 
     @property
     def is_backfilled(self) -> bool:

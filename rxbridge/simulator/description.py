@@ -24,7 +24,7 @@ PRODUCTS: dict[Kind, str] = {
 }
 
 EXCHANGE = {
-    "auctionfeed": "nothing: there are no auctions",
+    "auctionfeed": "every second, the auction of a product that was never traded",
     "heartbeat": "the last trade's id, every second and product",
     "level2_batch": "a snapshot of the book, then what has changed, every 50 ms",
     "matches": "the last trade, then every trade",

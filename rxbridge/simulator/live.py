@@ -37,7 +37,10 @@ CHANNELS = {
     "ticker_1000": "ticker_batch",
     "ticker_batch": "ticker_batch",
 }
-"""Nothing is ever auctioned here: `auctionfeed` stays silent."""
+"""What is on offer without a key."""
+
+AUCTION_SECONDS = 1.0
+"""A product that was never traded collects the orders that it will open with, and `auctionfeed` tells of it."""
 
 QUIET = 0.01
 """How likely a quiet product is to be traded next, where a lively one has 1."""
@@ -154,6 +157,7 @@ class LiveFeed(Feed):
             tasks.create_task(every(BOOK_BATCH_SECONDS, self._books.send))
             tasks.create_task(every(self.ticker_batch_seconds, self._tickers.send))
             tasks.create_task(every(self._status_seconds, self._status.send))
+            tasks.create_task(every(AUCTION_SECONDS, self._collect))
             if self._rate > 0 and any(market.has_traded for market in self.markets.values()):
                 tasks.create_task(self._trade())
 
@@ -236,6 +240,13 @@ class LiveFeed(Feed):
         push, product_id = self._audience.push, product.product_id
         push("match", "matches", product_id, partial(wire.match, product, tick.trade))
         push("ticker", "ticker", product_id, partial(wire.ticker, product, tick))
+
+    def _collect(self) -> None:
+        now_ns = self.clock.now_ns()
+        for product_id in self._audience.products("auctionfeed"):
+            market = self.markets[product_id]
+            if not market.has_traded:
+                self._audience.push("auction", "auctionfeed", product_id, partial(wire.auction, market, now_ns))
 
     def _beat(self) -> None:
         now_ns = self.clock.now_ns()

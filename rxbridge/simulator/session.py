@@ -18,7 +18,11 @@ from rxbridge.simulator.protocol import Subscription, Subscriptions
 
 def _no_frames() -> dict[str, int]:
     return dict.fromkeys(
-        ("ticker", "match", "last_match", "heartbeat", "snapshot", "l2update", "status", "subscriptions", "error"), 0
+        (
+            *("ticker", "match", "last_match", "heartbeat", "snapshot", "l2update", "status", "auction"),
+            *("subscriptions", "error"),
+        ),
+        0,
     )
 
 

@@ -96,6 +96,20 @@ class _Heartbeat(msgspec.Struct, tag="heartbeat", gc=False):
     time: str
 
 
+class _Auction(msgspec.Struct, tag="auction", gc=False):
+    product_id: str
+    sequence: int
+    best_bid_price: str
+    best_bid_size: str
+    best_ask_price: str
+    best_ask_size: str
+    open_price: str
+    open_size: str
+    timestamp: str
+    auction_state: str = "collection"
+    can_open: str = "no"
+
+
 class _RestTrade(msgspec.Struct, gc=False):
     trade_id: int
     side: Side
@@ -210,6 +224,28 @@ def heartbeat(market: Market, time_ns: int) -> bytes:
 def bare_heartbeat(product_id: str, time_ns: int) -> bytes:
     """The `heartbeat` frame of a product of which no more is known: the feed, too, sent 0 for the ids for years."""
     return _encode(_Heartbeat(last_trade_id=0, product_id=product_id, sequence=0, time=timestamp(time_ns)))
+
+
+def auction(market: Market, time_ns: int) -> bytes:
+    """The `auction` frame of a market that collects orders and cannot open, as no bid meets an ask.
+
+    Its form is that of https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#auctionfeed-channel.
+    """
+    decimals = market.product.price_decimals
+    bid, ask = market.book.best_bid, market.book.best_ask
+    return _encode(
+        _Auction(
+            product_id=market.product.product_id,
+            sequence=market.sequence,
+            best_bid_price=padded(bid.price, decimals),
+            best_bid_size=padded(bid.size, SIZE_DECIMALS),
+            best_ask_price=padded(ask.price, decimals),
+            best_ask_size=padded(ask.size, SIZE_DECIMALS),
+            open_price=padded((bid.price + ask.price) // 2, decimals),
+            open_size=padded(min(bid.size, ask.size), SIZE_DECIMALS),
+            timestamp=timestamp(time_ns),
+        )
+    )
 
 
 def rest_trade(product: Product, trade: Trade) -> msgspec.Struct:

@@ -23,6 +23,19 @@ FRAMES = (
     b'{"type":"l2update","changes":[["buy","1","0.00"]]}',
     b'["change","2c5",12.5,[]]',
     b'{"type":"activate","timestamp":"1483736448.299000"}',
+    (
+        b'{"type":"status","products":[{"id":"BTC-USD","status":"online","status_message":null,"post_only":false},'
+        b'{"id":"ETH-USD","status":"offline","min_market_funds":"1"}],"currencies":[]}'
+    ),
+    (
+        b'{"type":"auction","product_id":"LTC-USD","sequence":7,"auction_state":"collection","best_bid_price":"1",'
+        b'"open_price":"1.5","open_size":"2","can_open":"yes","timestamp":"2026-01-31T08:00:00.5Z"}'
+    ),
+    (
+        b'{"type":"done","time":"2026-01-31T08:00:00.5Z","product_id":"BTC-USD","sequence":10,"price":"200.2",'
+        b'"order_id":"d50ec984-77a8-460a-b958-66f114b0de9b","reason":"filled","side":"sell","remaining_size":"0"}'
+    ),
+    b'{"type":"rfq_match","trade_id":30,"product_id":"BTC-USD","size":"5","price":"400.23","side":"sell"}',
     b'{"type":"match","trade_id":"44","price":1e2,"size":null,"product_id":"\\ud83d\\ude00","note":{"a":[true,NaN]}}',
     b'{"type":"match","trade_id":45,"price":"1","product_id":"B","rxbridge_source":"rest"}',
 )

@@ -31,12 +31,16 @@ from rxbridge.errors import DeliveryError, MalformedFrame, RestFailed, RxBridgeE
 from rxbridge.events import EncodedEvent, EventRules, encode, event_id, to_event
 from rxbridge.events.raw import embeddable
 from rxbridge.messages import (
+    Auction,
     BookImage,
     Candle,
     EventMessage,
     FeedErrorMessage,
     Frame,
     GapNotice,
+    Order,
+    ProductStatus,
+    RfqMatch,
     Subscriptions,
     Ticker,
     Trade,
@@ -50,7 +54,10 @@ from rxbridge.telemetry.redaction import Redactor
 from tests.fuzz import seeds
 from tests.fuzz.acceptance import require_accepted
 
-CHANNELS = ("ticker", "matches", "candles")
+CHANNELS = ("ticker", "matches", "candles", "status", "auctionfeed", "full", "rfq_matches")
+MARKET = (Ticker, Trade, Candle, ProductStatus, Auction, Order, RfqMatch)
+"""What these bring."""
+
 RECEIVED_AT = 1_769_846_400_000_000_000
 """2026-01-31T08:00:00Z"""
 
@@ -93,7 +100,7 @@ def frames(data: bytes) -> None:
         assert message.frame is frame
         assert (message.part.index, message.part.count) == (position, len(messages))
         assert not isinstance(message, (GapNotice, BookImage)), "no frame from outside speaks for rxbridge"
-        if isinstance(message, (Ticker, Trade, Candle)):
+        if isinstance(message, MARKET):
             assert not getattr(message, "is_backfilled", False)
             _require_event(message, frame)
 
@@ -113,13 +120,14 @@ def own_frames(data: bytes) -> None:
     """Frames that rxbridge made, read from a journal that somebody may have damaged."""
     frame = Frame(data, RECEIVED_AT, connection=0, index=0, offset=3)
     try:
-        (message,) = decode(frame)
+        messages = decode(frame)
     except MalformedFrame as error:
         _require_plain(error)
         return
-    if isinstance(message, (Ticker, Trade, GapNotice)):
-        with suppress(OverflowError):  # a gap before the year 1 or after 9999, which becomes a dead letter
-            _require_event(message, frame)
+    for message in messages:
+        if isinstance(message, (*MARKET, GapNotice)):
+            with suppress(OverflowError):  # a gap before the year 1 or after 9999, which becomes a dead letter
+                _require_event(message, frame)
 
 
 def _require_event(message: EventMessage, frame: Frame) -> None:
@@ -128,7 +136,7 @@ def _require_event(message: EventMessage, frame: Frame) -> None:
     assert event.event_id == event_id(message)
     assert len(event.body) < 20_000 + 7 * len(frame.data)
     invalid = parsed["payload"].get("invalid_fields", [])
-    for name in ("raw_ticker", "raw_match", "raw_candle"):
+    for name in ("raw_ticker", "raw_match", "raw_candle", "raw_status", "raw_auction", "raw_order"):
         if name in parsed["payload"] and name not in invalid:
             # `loads` keeps the last of a repeated key, as the server does.
             assert parsed["payload"][name] == json.loads(message.data), "what is not named is as it was"
@@ -139,7 +147,7 @@ def _require_counts(frame: Frame) -> None:
     counted = count_events(frame, CHANNELS)
     named = list(ids([frame], CHANNELS))
     try:
-        made = sum(isinstance(message, (Ticker, Trade, Candle)) for message in decode(frame))
+        made = sum(isinstance(message, MARKET) for message in decode(frame))
     except MalformedFrame:
         assert (counted, named) == (1, [])
     else:

@@ -18,6 +18,9 @@ from rxbridge.channels import CHANNELS, FeedName, canonical, wire_name
         ("candles", "advanced", "candles", "candles"),
         ("level2", "exchange", "level2", "level2_batch"),
         ("level2_batch", "advanced", "level2", "level2"),
+        ("status", "exchange", "status", "status"),
+        ("status", "advanced", "status", "status"),
+        ("auction", "exchange", "auctionfeed", "auctionfeed"),
     ],
 )
 def test_a_channel_has_one_name_however_it_is_written(written: str, feed: FeedName, name: str, on_wire: str) -> None:

@@ -21,6 +21,7 @@ from rxbridge.messages import (
     Heartbeat,
     Message,
     Part,
+    ProductStatus,
     SubscribedChannel,
     Subscriptions,
     Ticker,
@@ -33,16 +34,20 @@ _Envelope: TypeAlias = (
     | wire.TickerBatch
     | wire.Candles
     | wire.Books
+    | wire.Status
     | wire.Heartbeats
     | wire.Subscriptions
 )
-_NAMES = frozenset({"market_trades", "ticker", "ticker_batch", "candles", "l2_data", "heartbeats", "subscriptions"})
+_NAMES = frozenset(
+    {"market_trades", "ticker", "ticker_batch", "candles", "l2_data", "status", "heartbeats", "subscriptions"}
+)
 
 _DECODER: msgspec.json.Decoder[_Envelope] = msgspec.json.Decoder(_Envelope)
 _LARGE_DECODER = msgspec.json.Decoder(wire.LargeBook)
 _TRADE_DECODER = msgspec.json.Decoder(wire.Trade)
 _TICKER_DECODER = msgspec.json.Decoder(wire.Ticker)
 _CANDLE_DECODER = msgspec.json.Decoder(wire.Candle)
+_PRODUCT_DECODER = msgspec.json.Decoder(wire.Product)
 
 _BOOK_TYPES = ("snapshot", "update")
 _SIDES = {"BUY": "buy", "SELL": "sell"}
@@ -76,6 +81,15 @@ def _read(data: bytes) -> tuple[Message, ...]:
             return tuple(_candle(raw, part, envelope.timestamp) for raw, part in _parts(items))
         case wire.Books():
             return _books(envelope.events, envelope.timestamp)
+        case wire.Status():
+            items = [(raw, event.type) for event in envelope.events for raw in event.products]
+            return tuple(_status(raw, part, envelope.timestamp) for raw, part in _parts(items))
+        case wire.Heartbeats() | wire.Subscriptions():
+            return _about_the_connection(envelope)
+
+
+def _about_the_connection(envelope: wire.Heartbeats | wire.Subscriptions) -> tuple[Message, ...]:
+    match envelope:
         case wire.Heartbeats():
             return tuple(
                 Heartbeat(time=event.current_time, counter=event.heartbeat_counter, part=_ALONE)
@@ -161,6 +175,24 @@ def _candle(raw: msgspec.Raw, part: Part, timestamp: str | None) -> Candle:
         low=item.low,
         close=item.close,
         volume=item.volume,
+        time=timestamp,
+        part=part,
+    )
+
+
+def _status(raw: msgspec.Raw, part: Part, timestamp: str | None) -> ProductStatus:
+    item = _PRODUCT_DECODER.decode(raw)
+    return ProductStatus(
+        product_id=item.id,
+        product_type=item.product_type,
+        status=item.status,
+        status_message=item.status_message,
+        display_name=item.display_name,
+        base_currency=item.base_currency,
+        quote_currency=item.quote_currency,
+        base_increment=item.base_increment,
+        quote_increment=item.quote_increment,
+        min_market_funds=item.min_market_funds,
         time=timestamp,
         part=part,
     )

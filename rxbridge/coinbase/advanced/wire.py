@@ -52,6 +52,21 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
     volume: Number = None
 
 
+class Product(msgspec.Struct, frozen=True, gc=False):
+    """An item of `status`."""
+
+    id: str | None = None
+    product_type: str | None = None
+    status: str | None = None
+    status_message: str | None = None
+    display_name: str | None = None
+    base_currency: str | None = None
+    quote_currency: str | None = None
+    base_increment: Number = None
+    quote_increment: Number = None
+    min_market_funds: Number = None
+
+
 class TradesEvent(msgspec.Struct, frozen=True, gc=False):
     """The newest trade comes first. The `snapshot` has the last 100 trades of a product, or an empty list."""
 
@@ -70,6 +85,13 @@ class CandlesEvent(msgspec.Struct, frozen=True, gc=False):
     """Candles; the `snapshot` has the last hundred or so."""
 
     candles: list[Raw]
+    type: str | None = None
+
+
+class StatusEvent(msgspec.Struct, frozen=True, gc=False):
+    """How products are listed; the `snapshot` comes first, and an `update` when that changes."""
+
+    products: list[Raw]
     type: str | None = None
 
 
@@ -123,6 +145,12 @@ class Candles(Envelope, frozen=True, gc=False, tag="candles"):
     """A frame of candles."""
 
     events: list[CandlesEvent]
+
+
+class Status(Envelope, frozen=True, gc=False, tag="status"):
+    """A frame of listed products."""
+
+    events: list[StatusEvent]
 
 
 class Heartbeats(Envelope, frozen=True, gc=False, tag="heartbeats"):

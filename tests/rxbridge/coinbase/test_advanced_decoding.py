@@ -148,7 +148,7 @@ def test_a_heartbeat_and_an_acknowledgement_and_an_error() -> None:
 @pytest.mark.parametrize(
     ("content", "name"),
     [
-        (envelope("status", {"products": [{"id": "BTC-USD"}]}), "status"),
+        (envelope("futures", {"products": [{"id": "BTC-USD"}]}), "futures"),
         ({"events": [], "channel": "something new"}, "something new"),
         ({"events": [], "channel": ["ticker"]}, ""),
     ],

@@ -154,8 +154,7 @@ def test_an_error() -> None:
 @pytest.mark.parametrize(
     ("content", "name"),
     [
-        ({"type": "status", "products": [{"id": "BTC-USD", "status_message": None, "limit": 1}]}, "status"),
-        ({"type": "activate", "timestamp": "1483736448.299000"}, "activate"),
+        ({"type": "wallet", "products": [{"id": "BTC-USD", "status_message": None, "limit": 1}]}, "wallet"),
         ({"type": "x" * 1000}, "x" * 100),
         ({"type": ""}, ""),
         ({"type": None}, ""),

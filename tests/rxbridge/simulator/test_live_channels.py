@@ -229,3 +229,23 @@ def test_four_hundred_products_are_served_at_once(simulate: Simulate, connect: C
             snapshots.add(frame["product_id"])
     assert snapshots == set(live)
     client.receive_until(has("match"))
+
+
+def test_a_product_that_was_never_traded_collects_the_orders_of_an_auction(
+    simulate: Simulate, connect: Connect
+) -> None:
+    simulator = simulate(products=["NEW-USD:untraded", "BTC-USD"], rate=0)
+    client = connect(simulator)
+    client.subscribe("auctionfeed", products=["NEW-USD", "BTC-USD"])
+
+    auctions = [client.receive_type("auction") for _ in range(2)]
+
+    (bid, *_), (ask, *_) = rest_book(simulator, "NEW-USD", level=1)["bids"], rest_book(simulator, "NEW-USD", 1)["asks"]
+    for auction in auctions:
+        assert (auction["product_id"], auction["auction_state"], auction["can_open"]) == ("NEW-USD", "collection", "no")
+        assert (Decimal(auction["best_bid_price"]), Decimal(auction["best_ask_price"])) == (
+            Decimal(bid[0]),
+            Decimal(ask[0]),
+        )
+        assert Decimal(bid[0]) <= Decimal(auction["open_price"]) <= Decimal(ask[0])
+    assert auctions[0]["timestamp"] < auctions[1]["timestamp"]
