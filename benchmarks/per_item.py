@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,8 +27,11 @@ from operators import (
     only,
     order_books,
     parse,
+    rate_limit,
     retry_with_backoff,
+    sample_latest,
     stall_after,
+    throttle,
 )
 from rxbridge.coinbase.decoding import decode
 from rxbridge.events import encode, event_id, to_event
@@ -38,7 +41,10 @@ from rxbridge.messages import Frame, Ticker
 _ROUNDS = 5
 _FAR = 60.0
 """Seconds that no round lasts: what is measured is the path of an item, and no timer goes off meanwhile."""
+_FAR_DELTA = timedelta(seconds=_FAR)
 _REMEMBER = 20_000
+_BURST = 1e9
+"""Tokens that no round uses up, so that each item passes."""
 _BATCH = 100
 _KEYS = 100
 
@@ -66,6 +72,9 @@ def operators(items: int) -> list[Cost]:
         ("dedupe", dedupe(_itself, remember=_REMEMBER), _dedupe_loop),
         ("batch", batch(count=_BATCH, seconds=_FAR, scheduler=scheduler), _batch_loop),
         ("conflate", conflate(_FAR, _key, scheduler=scheduler), _conflate_loop),
+        ("throttle", throttle(_FAR, _key, scheduler=scheduler), _throttle_loop),
+        ("sample_latest", sample_latest(_FAR, _key, scheduler=scheduler), _conflate_loop),
+        ("rate_limit", rate_limit(int(_BURST), hold=0, burst=int(_BURST), scheduler=scheduler), _rate_loop),
         ("stall_after", stall_after(_FAR, TimeoutError, scheduler=scheduler), _stall_loop),
         ("retry_with_backoff", retry_with_backoff(lambda _, __: _FAR, scheduler=scheduler), _retry_loop),
     ]
@@ -273,6 +282,28 @@ def _conflate_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
             held.clear()
             due = time.monotonic() + _FAR
     _each(take, held.values())
+
+
+def _throttle_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    ends: dict[int, datetime] = {}
+    for item in items:
+        now = datetime.now(UTC)
+        key = _key(item)
+        end = ends.get(key)
+        if end is None or end <= now:
+            ends[key] = now + _FAR_DELTA
+            take(item)
+
+
+def _rate_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    tokens, burst, last = _BURST, _BURST, datetime.now(UTC)
+    for item in items:
+        now = datetime.now(UTC)
+        tokens = min(burst, tokens + (now - last).total_seconds() * burst)
+        last = now
+        if tokens >= 1:
+            tokens -= 1
+            take(item)
 
 
 def _book_loop(book: OrderBook, changes: Iterable[Update], take: Callable[[Any], None]) -> None:

@@ -3,10 +3,10 @@
     from reactivex import operators as ops
     from operators import batch, only
 
-`attempt` and `parse` map what may fail, `only` and `dedupe` filter, `batch` and `conflate` thin out in time,
-`retry_with_backoff` and `stall_after` keep a source alive, `order_books` keeps an `OrderBook` of each product, and
-`SteadyScheduler` keeps the time. They know of no application, do no I/O, and read no clock but that of the scheduler
-that they are given.
+`attempt` and `parse` map what may fail, `only` and `dedupe` filter, `batch`, `conflate`, `throttle`, `sample_latest`
+and `rate_limit` thin out in time, `retry_with_backoff` and `stall_after` keep a source alive, `order_books` keeps an
+`OrderBook` of each product, and `SteadyScheduler` keeps the time. They know of no application, do no I/O, and read no
+clock but that of the scheduler that they are given.
 """
 
 from operators.attempt import attempt, parse
@@ -16,12 +16,18 @@ from operators.conflate import conflate
 from operators.dedupe import dedupe
 from operators.only import only
 from operators.order_book import OrderBook
+from operators.rate_limit import rate_limit
+from operators.play_back import play_back
+from operators.replay_clock import ReplayClock
 from operators.retry import retry_with_backoff
+from operators.sample_latest import sample_latest
 from operators.stall import stall_after
 from operators.steady import SteadyScheduler
+from operators.throttle import throttle
 
 __all__ = [
     "OrderBook",
+    "ReplayClock",
     "SteadyScheduler",
     "attempt",
     "batch",
@@ -30,6 +36,10 @@ __all__ = [
     "only",
     "order_books",
     "parse",
+    "rate_limit",
+    "play_back",
     "retry_with_backoff",
+    "sample_latest",
     "stall_after",
+    "throttle",
 ]

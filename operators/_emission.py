@@ -89,6 +89,16 @@ class SerialEmission(DisposableBase, Generic[A, B]):
             if not self._acquire(wait=wait):
                 return
             step = self._step()
+        self._continue(step)
+
+    def _pass(self, item: B) -> None:
+        """Emit an item that was not held, then what is ready; the caller has taken the turn, there being none."""
+        self._emit(item)
+        with self._lock:
+            step = self._release() if self._waiting else self._step()
+        self._continue(step)
+
+    def _continue(self, step: Callable[[], None] | None) -> None:
         while step is not None:
             step()
             with self._lock:

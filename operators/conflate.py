@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from operators._emission import SerialEmission
+from operators._windows import Windowed
 
 A = TypeVar("A")
 
@@ -71,91 +70,9 @@ def conflate(
 
     def operator(source: Observable[A]) -> Observable[A]:
         def subscribe(observer: ObserverBase[A], subscribe_scheduler: SchedulerBase | None = None) -> DisposableBase:
-            return _Conflation(observer, scheduler, window, key, conflated).connect(source, subscribe_scheduler)
+            windowed = Windowed(observer, scheduler, window=window, key=key, replaced=conflated, leading=True)
+            return windowed.connect(source, subscribe_scheduler)
 
         return Observable(subscribe)
 
     return operator
-
-
-class _Conflation(SerialEmission[A, A]):
-    """A held item's key is either in `_windows`, or in `_due` since it may be emitted now."""
-
-    def __init__(
-        self,
-        observer: ObserverBase[A],
-        scheduler: SchedulerBase,
-        window: timedelta,
-        key: Callable[[A], Hashable],
-        conflated: Callable[[A], None] | None,
-    ) -> None:
-        super().__init__(observer, scheduler)
-        self._scheduler = scheduler
-        self._window = window
-        self._key = key
-        self._conflated = conflated
-        self._held: dict[Hashable, A] = {}
-        self._due: deque[Hashable] = deque()
-        self._windows: OrderedDict[Hashable, datetime] = OrderedDict()
-        self._timed = False
-
-    def on_next(self, item: A) -> None:
-        try:
-            key = self._key(item)
-            with self._lock:
-                if not self._accepting:
-                    return
-                replaces = key in self._held
-                older = self._held.get(key, item)
-                self._held[key] = item
-                ready = not replaces and key not in self._windows
-                if ready:
-                    self._due.append(key)
-            if replaces and self._conflated is not None:
-                self._conflated(older)
-        except Exception as error:  # noqa: BLE001 whatever a user's function raises is the stream's error
-            self.finish(error)
-            return
-        if ready:
-            self._drain(wait=False)
-            self._set_alarm()
-
-    def _set_alarm(self) -> None:
-        """For the end of the oldest window; they all are of one length, so no other ends before it."""
-        with self._lock:
-            if self._timed or not self._windows:
-                return
-            self._timed = True
-            rest = next(iter(self._windows.values())) - self._scheduler.now
-        self._alarm.set(rest)
-
-    def _on_alarm(self) -> None:
-        with self._lock:
-            now = self._scheduler.now
-            while self._windows:
-                key, end = next(iter(self._windows.items()))
-                if end > now:
-                    break
-                del self._windows[key]
-                if key in self._held:
-                    self._due.append(key)
-        self._drain(wait=False)
-        with self._lock:
-            self._timed = False
-        self._set_alarm()
-
-    def _take(self) -> tuple[A] | None:
-        if not self._due:
-            return None
-        key = self._due.popleft()
-        self._windows[key] = self._scheduler.now + self._window
-        return (self._held.pop(key),)
-
-    def _flush(self) -> None:
-        self._due.extend(key for key in self._windows if key in self._held)
-        self._windows.clear()
-
-    def _forget(self) -> None:
-        self._held.clear()
-        self._due.clear()
-        self._windows.clear()
