@@ -20,11 +20,11 @@ import msgspec
 import requests
 import urllib3
 
-import rxbridge
 from rxbridge.coinbase import catalogue
 from rxbridge.errors import ConfigError, RestFailed, RestRefused, quoted
 from rxbridge.events.cleaning import whole
 from rxbridge.http_deadlines import DirectSession, TimelyAdapter
+from rxbridge.version import __version__
 
 MOST_TRADES = 1000
 """The most trades that one request brings, whatever its `limit`."""
@@ -196,7 +196,7 @@ def _session(context: ssl.SSLContext | None) -> requests.Session:
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             # Coinbase refuses requests without one.
-            "User-Agent": f"rxbridge/{rxbridge.__version__}",
+            "User-Agent": f"rxbridge/{__version__}",
         }
     )
     return session

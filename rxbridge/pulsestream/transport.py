@@ -13,11 +13,11 @@ from typing import NamedTuple, cast
 import requests
 import urllib3
 
-import rxbridge
 from rxbridge.errors import ConfigError, CutOff, DeliveryError, ReadTimedOut, ServerFailed, Unreachable, quoted
 from rxbridge.http_deadlines import DirectSession, TimelyAdapter
 from rxbridge.pulsestream.answers import HttpAnswer
 from rxbridge.telemetry.redaction import HIDDEN, Redactor
+from rxbridge.version import __version__
 
 _LONGEST_IDLE_SECONDS = 4.0
 """PulseStream closes a connection after 5 s without a request; one that old may die under the next request."""
@@ -221,7 +221,7 @@ def _session(key: str, ca_file: str | Path | None) -> requests.Session:
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "Content-Type": "application/json",
-            "User-Agent": f"rxbridge/{rxbridge.__version__}",
+            "User-Agent": f"rxbridge/{__version__}",
             "X-API-Key": _Secret(key),
         }
     )
