@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 from loguru import logger
 
-from operators import OrderBook
+from rxbridge.book_lines import Line, LineBook, Shown
 from rxbridge.coinbase.advanced.sequence import follow_numbers
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
@@ -29,15 +29,16 @@ from rxbridge.events import EventRules
 from rxbridge.events.cleaning import shorten
 from rxbridge.journal import Journal
 from rxbridge.journal.connections import frames_of_connections
-from rxbridge.levels import MOST_LEVELS
 from rxbridge.messages import (
     OWN_CONNECTION,
     BookImage,
     BookSnapshot,
     BookUpdate,
     Frame,
+    LastTrade,
     Message,
     Part,
+    Trade,
     line_of,
 )
 
@@ -63,64 +64,14 @@ _TOGETHER = 10**9
 _MOST_BOOKS = 10_000
 """Coinbase has less than a thousand products."""
 
-_Levels: TypeAlias = tuple[tuple[str, str], ...]
-
 _OF_ANOTHER_KIND = re.compile(rb'\{"(?:type":"(?!l2update"|snapshot")|channel":"(?!l2_data"))[a-z0-9_]+"').match
 """The beginning of a frame that says that it is of no book."""
 
 
 Unparsed: TypeAlias = Callable[[Frame, MalformedFrame], None]
 
-
-class _Book:
-    """One product's book, as one connection brings it."""
-
-    __slots__ = ("book", "changes")
-
-    def __init__(self) -> None:
-        self.book = OrderBook()
-        self.changes = 0  # since the levels were counted
-
-    def apply_snapshot(self, snapshot: BookSnapshot) -> None:
-        self.book.apply_snapshot(snapshot.bids, snapshot.asks)
-
-    def apply_update(self, update: BookUpdate) -> None:
-        changes = update.changes
-        self.book.apply_update(changes)
-        self._limit(len(changes))
-
-    def _limit(self, changes: int) -> None:
-        self.changes += changes
-        if self.changes > MOST_LEVELS:
-            # Counting takes a while, so it is not done at every update.
-            self.changes = 0
-            if len(self.book.bids()) + len(self.book.asks()) > MOST_LEVELS:
-                raise ValueError(f"a book of more than {MOST_LEVELS} levels")
-
-
-class _Line:
-    """One of the connections that are kept up at the same time, and the books that it brings."""
-
-    __slots__ = ("at", "books", "connection", "index", "is_whole", "sequence")
-
-    def __init__(self, frame: Frame) -> None:
-        self.connection = frame.connection
-        self.books: dict[str, _Book] = {}
-        self.is_whole = frame.index == 0
-        self.index = -1
-        self.sequence = -1
-        self.at = frame.received_at
-
-
-class _Shown:
-    """What the last image of a product has shown, since its book was begun."""
-
-    __slots__ = ("is_reset", "levels", "was_crossed")
-
-    def __init__(self) -> None:
-        self.is_reset = True
-        self.levels: tuple[_Levels, _Levels] | None = None
-        self.was_crossed = False
+Doubted: TypeAlias = Callable[[int, str, int], None]
+"""Is given a connection, a product, empty for all, and the place on that connection of the frame that is to blame."""
 
 
 class Books:
@@ -131,14 +82,16 @@ class Books:
 
     Attributes:
         troubled: Is told of which product's book something is wrong, and what; of all, where the name is empty.
+        doubted: Is told likewise, by place: a snapshot would put it right.
     """
 
     def __init__(self, rules: EventRules) -> None:
         self.troubled: Callable[[str, str], None] = _pass_over
+        self.doubted: Doubted = _pass_over
         self._depth = rules.book_depth
         self._interval = max(int(rules.book_seconds * 1e9), 1)
-        self._lines: dict[int, _Line] = {}
-        self._shown: dict[str, _Shown] = {}
+        self._lines: dict[int, Line] = {}
+        self._shown: dict[str, Shown] = {}
         self._changed: dict[str, None] = {}
         self._moment = 0
         self._at = 0
@@ -164,8 +117,12 @@ class Books:
                 unparsed(frame, error)
             return read
         for message in messages:
-            if isinstance(message, (BookSnapshot, BookUpdate)) and frame.connection != OWN_CONNECTION:
+            if frame.connection == OWN_CONNECTION:
+                continue
+            if isinstance(message, (BookSnapshot, BookUpdate)):
                 self._apply(self._lines[line_of(frame.connection)], message)
+            elif isinstance(message, Trade) and not isinstance(message, LastTrade):
+                self._hear_trade(self._lines[line_of(frame.connection)], message)
         read += messages
         return read
 
@@ -186,7 +143,7 @@ class Books:
         line = self._lines.get(line_of(frame.connection))
         if line is not None and line.books and frame.connection != OWN_CONNECTION and not _OF_ANOTHER_KIND(frame.data):
             self._discard(line)
-            self.troubled("", "a frame cannot be read, so every book waits for its next snapshot")
+            self._trouble(line, "", "a frame cannot be read, so every book waits for its next snapshot")
 
     def _follow(self, frame: Frame) -> None:
         """Trust no book any more when frames may be missing from it."""
@@ -195,14 +152,14 @@ class Books:
         if line is None or line.connection != frame.connection:
             if line is not None:
                 self._discard(line)
-            line = self._lines[number] = _Line(frame)
+            line = self._lines[number] = Line(frame)
         # By the index, what the journal had no room for shows as well: that was never given an offset.
         skipped = frame.index > line.index + 1
         line.index, line.at = frame.index, frame.received_at
         line.sequence, lost = follow_numbers(line.sequence, frame.data)
         if (skipped or lost) and line.books:
             self._discard(line)
-            self.troubled("", "frames were lost, so every book waits for its next snapshot")
+            self._trouble(line, "", "frames were lost, so every book waits for its next snapshot")
         if len(self._lines) > 1:
             self._drop_silent_lines(frame.received_at)
 
@@ -212,7 +169,7 @@ class Books:
                 del self._lines[number]
                 self._discard(line)
 
-    def _discard(self, line: _Line) -> None:
+    def _discard(self, line: Line) -> None:
         books, line.books = line.books, {}
         for product in books:
             self._forget(product)
@@ -225,12 +182,12 @@ class Books:
             self._changed.pop(product, None)
             self._shown.pop(product, None)
 
-    def _apply(self, line: _Line, message: BookSnapshot | BookUpdate) -> None:
+    def _apply(self, line: Line, message: BookSnapshot | BookUpdate) -> None:
         product = message.product_id
         if not product:
             if line.books:
                 self._discard(line)
-                self.troubled("", "a message does not say of which product it is, so every book waits for its snapshot")
+                self._trouble(line, "", "a message does not say of which product it is, so all wait for a snapshot")
             return
         try:
             if isinstance(message, BookSnapshot):
@@ -238,31 +195,48 @@ class Books:
             elif (kept := line.books.get(product)) is not None:
                 kept.apply_update(message)
             else:
-                return  # of a book that waits for its snapshot
+                self._wait(line, product)
+                return
         except (ValueError, TypeError) as error:
             self._give_up(line, product, error)
             return
         self._changed[product] = None
 
-    def _begin(self, line: _Line, product: str, snapshot: BookSnapshot) -> None:
+    def _begin(self, line: Line, product: str, snapshot: BookSnapshot) -> None:
         if product not in line.books and len(line.books) >= _MOST_BOOKS:
             raise ValueError(f"there are {_MOST_BOOKS} books already")
-        kept = _Book()
+        kept = LineBook()
         kept.apply_snapshot(snapshot)
         line.books[product] = kept
+        line.waiting.pop(product, None)
         if not any(product in other.books for other in self._lines.values() if other is not line):
-            self._shown[product] = _Shown()
+            self._shown[product] = Shown()
 
-    def _give_up(self, line: _Line, product: str, error: Exception) -> None:
+    def _wait(self, line: Line, product: str) -> None:
+        """An update came of a book that has no snapshot yet."""
+        if len(line.waiting) < _MOST_BOOKS and line.waits_too_long(product):
+            self._trouble(line, product, "it has updates and no snapshot")
+
+    def _hear_trade(self, line: Line, trade: Trade) -> None:
+        product = trade.product_id or ""
+        kept = line.books.get(product)
+        if kept is not None and kept.is_stale(line.at):
+            self._trouble(line, product, "it is stale: there are trades, and no updates")
+
+    def _trouble(self, line: Line, product: str, text: str) -> None:
+        self.troubled(product, text)
+        self.doubted(line.connection, product, line.index)
+
+    def _give_up(self, line: Line, product: str, error: Exception) -> None:
         line.books.pop(product, None)
         self._forget(product)
-        self.troubled(product, f"it cannot be followed, so it waits for its next snapshot: {error}")
+        self._trouble(line, product, f"it cannot be followed, so it waits for its next snapshot: {error}")
 
     def _due(self, frame: Frame) -> list[BookImage]:
         changed, self._changed = self._changed, {}
         return [image for product in changed if (image := self._image(product, frame))]
 
-    def _best_line(self, product: str) -> _Line:
+    def _best_line(self, product: str) -> Line:
         """The first line that has the book and is not behind the others; of those that are, the least so."""
         lines = [line for _, line in sorted(self._lines.items()) if product in line.books]
         return next((line for line in lines if self._at - line.at < _BEHIND), max(lines, key=lambda line: line.at))
@@ -283,7 +257,7 @@ class Books:
             return None
         is_crossed = book.is_crossed
         if is_crossed and not shown.was_crossed:
-            self.troubled(product, f"it is crossed: {bids[0].price} is bid, and {asks[0].price} asked")
+            self._trouble(line, product, f"it is crossed: {bids[0].price} is bid, and {asks[0].price} asked")
         image = BookImage(
             product_id=product,
             bids=levels[0],
@@ -304,7 +278,7 @@ def _written(number: Decimal) -> str:
     return f"{number:f}"
 
 
-def _pass_over(_product: str, _text: str) -> None:
+def _pass_over(*_about: object) -> None:
     """Who reads the journal again was told before."""
 
 

@@ -20,6 +20,7 @@ from reactivex.scheduler import NewThreadScheduler
 
 from operators import SteadyScheduler, retry_with_backoff
 from rxbridge.books import CHANNEL, Books, log_trouble, resumed
+from rxbridge.doubts import DoubtNote
 from rxbridge.errors import EventRejected, JournalError
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, Journal
@@ -160,6 +161,7 @@ class Delivery:
             return None
         books = resumed(self._rules, self._journal, after)
         books.troubled = log_trouble
+        books.doubted = DoubtNote(self._journal).doubt
         if not books.is_whole:
             log_trouble("", "the journal has the beginning of the connection no more; they wait for its next snapshots")
         return books
