@@ -158,6 +158,8 @@ def feed(
         backoff_maximum_seconds=options.backoff_maximum_seconds,
         ca_file=str(options.ca_file) if options.ca_file else None,
         key_file=str(options.key_file) if options.key_file else None,
+        products_per_connection=options.products_per_connection,
+        connections=options.connections,
         book_refresh_seconds=options.book_refresh_seconds,
         book_doubt_seconds=options.book_doubt_seconds,
         in_doubt=in_doubt,

@@ -217,7 +217,7 @@ class Bridge:
         oldest = self._journal.read(cursor, 1)
         age = (time.time_ns() - oldest[0].received_at) / 1e9 if oldest else 0.0
         return Statistics(
-            feed=replace(self._feed_statistics, rejected_products=dict(self._feed_statistics.rejected_products)),
+            feed=self._feed_statistics.whole(),
             backfill=replace(self._backfill_statistics),
             delivery=replace(self._delivery_statistics),
             confirmation=replace(self._confirmation_statistics),
@@ -235,7 +235,7 @@ class Bridge:
         if limit is None:
             return False
         # Whatever happened last: a frame, a delivery, or the start. A step of the wall clock is no silence.
-        activity = (self._feed_statistics.frames, self._delivery_statistics.delivered)
+        activity = (self._feed_statistics.whole().frames, self._delivery_statistics.delivered)
         if activity != self._activity:
             self._activity, self._active_at = activity, time.monotonic()
         if time.monotonic() - self._active_at < limit:

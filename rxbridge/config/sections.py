@@ -55,6 +55,12 @@ class FeedSettings(Section):
         description="channels: ticker, ticker_batch, trades (or matches), level2, status, heartbeat; on exchange also "
         "auctionfeed, on advanced candles",
     )
+    products_per_connection: int = Field(
+        100, ge=1, description="most products on one connection; more are spread over several"
+    )
+    connections: int = Field(
+        1, ge=1, le=4, description="how many connections bring each product; with 2 the end of one costs nothing"
+    )
     stall_seconds: Seconds = Field(15, description="a connection without any frame for so long is dead")
     connect_timeout_seconds: Seconds = Field(15, description="how long opening a connection may take")
     backoff_minimum_seconds: Seconds = Field(0.25, description="first wait before a reconnect; doubles each time")
