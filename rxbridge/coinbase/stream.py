@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import reactivex
@@ -19,6 +20,7 @@ from rxbridge.coinbase.connection import Plan, connection
 from rxbridge.coinbase.continuity import NUMBERED_BOOKS, until_frames_are_lost
 from rxbridge.coinbase.exchange_protocol import EXCHANGE
 from rxbridge.coinbase.in_force import ProductsInForce, named
+from rxbridge.coinbase.lines import Pace, Spread, lines
 from rxbridge.coinbase.protocol import FeedProtocol
 from rxbridge.coinbase.rejections import Rejections
 from rxbridge.coinbase.renewal import BooksInDoubt
@@ -50,6 +52,8 @@ def frames(
     book_refresh_seconds: float = 0.0,
     book_doubt_seconds: float = 30.0,
     in_doubt: BooksInDoubt | None = None,
+    products_per_connection: int | None = None,
+    connections: int = 1,
     reconnect: bool = True,
     statistics: FeedStatistics | None = None,
     scheduler: SchedulerBase | None = None,
@@ -97,8 +101,12 @@ def frames(
         book_doubt_seconds: How long after its beginning a book is not begun anew although it is in doubt; it doubles
             for one that is in doubt again and again.
         in_doubt: Order books that are to begin anew at once, on either feed, which may change while it runs.
+        products_per_connection: The most products that one connection brings; more are spread over several, one of
+            which stays with a product for as long as that is wanted. None for all on one.
+        connections: How many connections bring each product. With two or more, what comes is emitted as often, and the
+            end of one costs nothing.
         reconnect: If not, whatever ends the first connection is the error of this Observable.
-        statistics: Counters to keep; written by the feed's thread only.
+        statistics: Counters to keep; each connection's thread writes its own, and `FeedStatistics.whole` is their sum.
         scheduler: Keeps the time of the waits between connections.
 
     Raises:
@@ -119,6 +127,8 @@ def frames(
         "backoff_minimum_seconds": backoff_minimum_seconds,
         "rejection_retry_seconds": rejection_retry_seconds,
         "book_doubt_seconds": book_doubt_seconds,
+        "products_per_connection": 1 if products_per_connection is None else products_per_connection,
+        "connections": connections,
     }
     for name, value in limits.items():
         if value <= 0:
@@ -128,10 +138,11 @@ def frames(
     if backoff_maximum_seconds < backoff_minimum_seconds:
         raise ConfigError("backoff_maximum_seconds", f"{backoff_maximum_seconds} is below the minimum")
     spoken = _protocol(feed, key_file)
+    in_force = products if isinstance(products, ProductsInForce) else ProductsInForce(products)
     plan = Plan(
         endpoint=Endpoint.of(FEED_URLS[feed] if url is None else url, ca_file),
         protocol=spoken,
-        products=products if isinstance(products, ProductsInForce) else ProductsInForce(products),
+        products=in_force,
         in_doubt=BooksInDoubt() if in_doubt is None else in_doubt,
         book_refresh_seconds=book_refresh_seconds,
         book_doubt_seconds=book_doubt_seconds,
@@ -142,16 +153,37 @@ def frames(
         max_frame_bytes=max_frame_bytes,
     )
     counters = statistics if statistics is not None else FeedStatistics()
-    again = retry_with_backoff(
-        backoff(backoff_minimum_seconds, backoff_maximum_seconds),
-        retryable=_is_retryable if reconnect else _never,
-        good=_is_data_of(spoken),
-        on_retry=_tell_reconnection,
-        scheduler=scheduler if scheduler is not None else TimeoutScheduler.singleton(),
-    )
-    whole = until_frames_are_lost(plan.endpoint.url, counters) if NUMBERED_BOOKS in plan.channels else _itself
-    # What Coinbase refused is remembered by one subscription, across its connections.
-    return reactivex.defer(lambda _: connection(plan, Rejections(rejection_retry_seconds), counters).pipe(whole, again))
+    timers = scheduler if scheduler is not None else TimeoutScheduler.singleton()
+    wait = backoff(backoff_minimum_seconds, backoff_maximum_seconds)
+
+    def line(plan: Plan, counters: FeedStatistics, wait: Callable[[int, Exception], float]) -> Observable[Frame]:
+        again = retry_with_backoff(
+            wait,
+            retryable=_is_retryable if reconnect else _never,
+            good=_is_data_of(spoken),
+            on_retry=_tell_reconnection,
+            scheduler=timers,
+        )
+        whole = until_frames_are_lost(plan.endpoint.url, counters) if NUMBERED_BOOKS in plan.channels else _itself
+        # What Coinbase refused is remembered by one subscription, across its connections.
+        return reactivex.defer(
+            lambda _: connection(plan, Rejections(rejection_retry_seconds), counters).pipe(whole, again)
+        )
+
+    if products_per_connection is None and connections == 1:
+        return line(plan, counters, wait)
+    pace = Pace()
+
+    def numbered(number: int, these: ProductsInForce, counters: FeedStatistics) -> Observable[Frame]:
+        name = f"WebSocket connection {number + 1}"
+        return line(
+            replace(plan, products=these, line=number, name=name),
+            counters,
+            lambda attempt, error: pace.after(wait(attempt, error)),
+        )
+
+    spread = Spread(products_per_connection, connections, rejection_retry_seconds, pace)
+    return lines(in_force, numbered, spread, counters, timers)
 
 
 def backoff(minimum_seconds: float, maximum_seconds: float) -> Callable[[int, Exception], float]:

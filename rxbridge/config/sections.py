@@ -59,7 +59,7 @@ class FeedSettings(Section):
         100, ge=1, description="most products on one connection; more are spread over several"
     )
     connections: int = Field(
-        1, ge=1, le=4, description="how many connections bring each product; with 2 the end of one costs nothing"
+        1, ge=1, description="how many connections bring each product; with 2 the end of one costs nothing"
     )
     stall_seconds: Seconds = Field(15, description="a connection without any frame for so long is dead")
     connect_timeout_seconds: Seconds = Field(15, description="how long opening a connection may take")

@@ -69,6 +69,11 @@ def _one_of(*words: str) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and value in words
 
 
+_CLIENTS: Mapping[str, Parameter] = {
+    "clients": Parameter('"all", or "oldest": who has been connected longest', _one_of("all", "oldest"), "all")
+}
+"""Which connections a fault of connections hits."""
+
 LONGEST_CLOSE_REASON_BYTES = 123
 """RFC 6455, section 5.5: a control frame carries 125 bytes at most, of which the code takes two."""
 
@@ -106,6 +111,7 @@ _FEED: dict[str, Kind] = {
     "level3": Kind(_CHOICE),
     "close": Kind(
         {
+            **_CLIENTS,
             "code": Parameter("a close code, 0 to 65535", lambda value: is_whole(value, 0, 65_535), 1006),
             "reason": Parameter(
                 f"text of {LONGEST_CLOSE_REASON_BYTES} bytes at most",
@@ -115,9 +121,9 @@ _FEED: dict[str, Kind] = {
         },
         momentary=True,
     ),
-    "reset": Kind(momentary=True),
-    "silence": Kind(momentary=True),
-    "trickle": Kind({"bytes_per_second": Parameter("bytes a second, above 0", _positive, 100.0)}),
+    "reset": Kind(_CLIENTS, momentary=True),
+    "silence": Kind(_CLIENTS, momentary=True),
+    "trickle": Kind({**_CLIENTS, "bytes_per_second": Parameter("bytes a second, above 0", _positive, 100.0)}),
     "subscription_error": Kind({"product": Parameter("a product", _is_text, required=True)}),
     "partial_ack": Kind({"channel": Parameter("a channel", _is_text, required=True)}),
     "rest_429": Kind({"retry_after": _RETRY_AFTER}),

@@ -27,6 +27,7 @@ class FaultySession(Session):
         *,
         backlog_limit_bytes: int,
         too_slow: Callable[[Session], None],
+        number: int,
     ) -> None:
         """Take a connection, as `Session` does.
 
@@ -36,9 +37,11 @@ class FaultySession(Session):
             spoiler: What becomes of the frames.
             backlog_limit_bytes: How much `push` lets wait in memory.
             too_slow: Called by `push` when more than that waits.
+            number: How many were connected up to this one.
         """
         super().__init__(connection, statistics, backlog_limit_bytes=backlog_limit_bytes, too_slow=too_slow)
         self.faulty = connection
+        self.number = number
         self._spoiler = spoiler
 
     @property
@@ -112,13 +115,15 @@ class Saboteur:
             # A huge frame by itself is no sign of a client that does not read.
             backlog_limit_bytes=backlog_limit_bytes + self._largest_frame,
             too_slow=too_slow,
+            number=self._opened,
         )
 
     def opened(self, session: FaultySession) -> None:
         """Somebody has connected."""
         for kind in self.KINDS:
             for fault in self._faults.lasting(kind):
-                self._hit(fault, session)
+                if fault.text("clients") == "all":
+                    self._hit(fault, session)
 
     async def run(self) -> None:
         """Wait for the beginnings until cancelled; the schedule has started."""
@@ -135,7 +140,9 @@ class Saboteur:
             while (wait := beginning - self._faults.elapsed) > 0:  # noqa: ASYNC110  a timer may be a trifle early
                 await asyncio.sleep(wait)
             # Nobody is connected but through `session`.
-            for session in cast("list[FaultySession]", list(self._sessions)):
+            sessions = cast("list[FaultySession]", list(self._sessions))
+            connected = sorted([one for one in sessions if one.takes_frames], key=lambda session: session.number)
+            for session in connected if fault.text("clients") == "all" else connected[:1]:
                 self._hit(fault, session)
 
     def _hit(self, fault: Fault, session: FaultySession) -> None:

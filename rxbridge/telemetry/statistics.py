@@ -22,6 +22,7 @@ class FeedStatistics:
         settled: Subscriptions that Coinbase has answered in full, if only by refusing a part, or by silence.
         rejected_products: Products that Coinbase would not take, with its reason.
         rejected_channels: Channels, likewise, named as on the wire.
+        lines: Where there are several connections at the same time, the counters of each, by its number.
     """
 
     connections: int = 0
@@ -33,6 +34,26 @@ class FeedStatistics:
     settled: int = 0
     rejected_products: dict[str, str] = field(default_factory=dict[str, str])
     rejected_channels: dict[str, str] = field(default_factory=dict[str, str])
+    lines: dict[int, FeedStatistics] = field(default_factory=dict[int, "FeedStatistics"])
+
+    def of_line(self, number: int) -> FeedStatistics:
+        """The counters of one of several connections."""
+        return self.lines.setdefault(number, FeedStatistics())
+
+    def whole(self) -> FeedStatistics:
+        """All connections together, as they are now."""
+        every = [self, *self.lines.values()]
+        return FeedStatistics(
+            connections=sum(one.connections for one in every),
+            disconnections=sum(one.disconnections for one in every),
+            frames=sum(one.frames for one in every),
+            bytes=sum(one.bytes for one in every),
+            last_frame_at=max(one.last_frame_at for one in every),
+            renewed_books=sum(one.renewed_books for one in every),
+            settled=sum(one.settled for one in every),
+            rejected_products={product: why for one in every for product, why in one.rejected_products.items()},
+            rejected_channels={channel: why for one in every for channel, why in one.rejected_channels.items()},
+        )
 
 
 @dataclass(slots=True)
@@ -79,6 +100,7 @@ class DeliveryStatistics:
         failed_requests: Requests after which something had to be tried again.
         throttled: Answers that said the rate limit was reached.
         last_delivery_at: When the newest batch was settled: nanoseconds since the Unix epoch; 0 before the first.
+        made: Made by users' pipelines, by their names; those that a failure had to be made again count again.
     """
 
     received: int = 0
@@ -93,6 +115,7 @@ class DeliveryStatistics:
     failed_requests: int = 0
     throttled: int = 0
     last_delivery_at: int = 0
+    made: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(slots=True)

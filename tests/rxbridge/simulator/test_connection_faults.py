@@ -67,6 +67,16 @@ def test_the_connection_is_cut_without_a_close_frame(simulate: Simulate, connect
     assert client.receive_end() is None
 
 
+def test_only_who_has_been_connected_longest_is_thrown_out(simulate: Simulate, connect: Connect) -> None:
+    simulator = simulate(rate=200, faults=[Fault("close", at=1.0, clients="oldest")])
+    oldest, newer = connect(simulator), connect(simulator)
+    for client in (oldest, newer):
+        client.subscribe("matches", products=[PRODUCT])
+    assert oldest.receive_end() is None
+    newer.receive_type("match")
+    assert simulator.statistics.faults["close"] == 1
+
+
 def test_a_client_that_does_not_answer_the_close_is_cut(simulate: Simulate, connect: Connect) -> None:
     simulator = simulate(rate=200, faults=[Fault("close", at=PAUSE, every=PAUSE, code=1011)])
     client = connect(simulator)
