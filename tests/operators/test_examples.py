@@ -12,7 +12,14 @@ import operators
 
 MODULES = [module.name for module in pkgutil.walk_packages(operators.__path__, "operators.")]
 CATALOGUE = Path(__file__).parents[2] / "docs" / "operators.md"
-EXAMPLES = re.findall(r"^```pycon\n(.*?)^```$", CATALOGUE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+GUIDES = [CATALOGUE.with_name(name) for name in ("write-an-operator.md", "test-a-pipeline.md")]
+
+
+def examples(document: Path) -> list[str]:
+    return re.findall(r"^```pycon\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+EXAMPLES = examples(CATALOGUE)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -34,6 +41,13 @@ def test_every_operator_has_an_example_and_a_chapter(name: str) -> None:
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_the_examples_of_the_catalogue_run(number: int) -> None:
     example = doctest.DocTestParser().get_doctest(EXAMPLES[number], {}, f"example {number}", str(CATALOGUE), 0)
+
+    assert doctest.DocTestRunner().run(example).failed == 0
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+def test_the_examples_of_a_guide_run_one_after_the_other(guide: Path) -> None:
+    example = doctest.DocTestParser().get_doctest("\n".join(examples(guide)), {}, guide.name, str(guide), 0)
 
     assert doctest.DocTestRunner().run(example).failed == 0
 

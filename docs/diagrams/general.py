@@ -1,0 +1,96 @@
+"""Scenes of the operators for any stream."""
+
+from __future__ import annotations
+
+import reactivex
+from reactivex import Observable
+
+from docs.diagrams.scene import letter, scene
+from operators import (
+    attempt,
+    batch,
+    conflate,
+    dedupe,
+    only,
+    parse,
+    rate_limit,
+    retry_with_backoff,
+    sample_latest,
+    stall_after,
+    throttle,
+)
+from operators.testing import VirtualTime
+
+
+@scene("attempt")
+def attempt_scene(clock: VirtualTime) -> Observable[float]:
+    source, failed = clock.cold("a---b---c--|", a="1.5", b="n/a", c="2.5"), clock.told("failed")
+    return source.pipe(attempt(float, failed))
+
+
+@scene("parse")
+def parse_scene(clock: VirtualTime) -> Observable[int]:
+    source, failed = clock.cold("a----b----c--|", a="1 2 3", b="4 x 6", c="7 8"), clock.told("failed")
+    return source.pipe(parse(lambda line: map(int, line.split()), failed))
+
+
+@scene("only", label=repr, colour=lambda item: type(item).__name__)
+def only_scene(clock: VirtualTime) -> Observable[int | float]:
+    source: Observable[object] = clock.cold("a--b--c--d--|", a=1, b="a", c=2.5, d=3)
+    otherwise = clock.told("otherwise")
+    return source.pipe(only(int, float, otherwise=otherwise))
+
+
+@scene("dedupe")
+def dedupe_scene(clock: VirtualTime) -> Observable[str]:
+    source, repeated = clock.cold("a1-b1-a1-a2-b1-a1-|"), clock.told("repeated")
+    return source.pipe(dedupe(lambda trade_id: trade_id, repeated=repeated))
+
+
+@scene("batch")
+def batch_scene(clock: VirtualTime) -> Observable[list[str]]:
+    source: Observable[str] = clock.cold("a-b-c-d--e------------f-g|")
+    return source.pipe(batch(count=3, seconds=5, scheduler=clock))
+
+
+@scene("conflate", colour=letter)
+def conflate_scene(clock: VirtualTime) -> Observable[str]:
+    source, conflated = clock.cold("a1-a2-a3-b1---------------a4-a5|"), clock.told("conflated")
+    return source.pipe(conflate(6, lambda quote: quote[0], conflated=conflated, scheduler=clock))
+
+
+@scene("retry_with_backoff")
+def retry_scene(clock: VirtualTime) -> Observable[str]:
+    answers = iter(
+        [
+            clock.cold("a-#", error=OSError("reset")),
+            clock.cold("#", error=OSError("refused")),
+            clock.cold("b--c-d|"),
+        ]
+    )
+    source = reactivex.defer(lambda _: next(answers))
+    return source.pipe(retry_with_backoff(lambda attempt, _error: 2**attempt, scheduler=clock))
+
+
+@scene("stall_after")
+def stall_scene(clock: VirtualTime) -> Observable[str]:
+    source: Observable[str] = clock.hot("a---b-c-----------d--|")
+    return source.pipe(stall_after(7, lambda seconds: TimeoutError(f"silent for {seconds} s"), scheduler=clock))
+
+
+@scene("throttle", colour=letter)
+def throttle_scene(clock: VirtualTime) -> Observable[str]:
+    source, dropped = clock.cold("a1-a2-a3-b1---------------a4-a5|"), clock.told("dropped")
+    return source.pipe(throttle(7, lambda alert: alert[0], dropped=dropped, scheduler=clock))
+
+
+@scene("sample_latest", colour=letter)
+def sample_latest_scene(clock: VirtualTime) -> Observable[str]:
+    source, replaced = clock.cold("a1-a2-b1-----------b2-----|"), clock.told("replaced")
+    return source.pipe(sample_latest(10, lambda quote: quote[0], replaced=replaced, scheduler=clock))
+
+
+@scene("rate_limit")
+def rate_limit_scene(clock: VirtualTime) -> Observable[str]:
+    source, dropped = clock.cold("a-b-(c,d)-e-----------------f--|"), clock.told("dropped")
+    return source.pipe(rate_limit(1, 5, hold=2, when_full="drop_newest", dropped=dropped, scheduler=clock))

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import reactivex
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reactivex import Observable
+from reactivex import operators as ops
+
+from operators import attempt, batch, stall_after
+from operators.marble import Marble, marble
+from operators.marble.faces import Faces
+from operators.marble.layout import MOST_ROWS, PlacedLane, lay_out
+from operators.testing import Moment, Timeline, VirtualTime, quote, trade
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def words(picture: Marble) -> list[str]:
+    """All text that is drawn, titles excepted."""
+    return [element.text or "" for element in ET.fromstring(picture.svg()).iter(f"{SVG}text")]  # noqa: S314 our own
+
+
+def titles(picture: Marble) -> list[str]:
+    return [element.text or "" for element in ET.fromstring(picture.svg()).iter(f"{SVG}title")]  # noqa: S314 our own
+
+
+def batches(clock: VirtualTime) -> Observable[list[str]]:
+    source: Observable[str] = clock.cold("a-b-c--d|")
+    return source.pipe(
+        batch(
+            count=2,
+            seconds=5,
+            scheduler=clock,
+        ),
+        ops.filter(lambda held: len(held) > 1),
+    )
+
+
+def test_the_call_is_what_the_code_says_but_for_the_scheduler() -> None:
+    assert marble(batches).call == "batch(count=2, seconds=5)\nops.filter(lambda held: len(held) > 1)"
+
+
+def test_a_decorated_function_becomes_its_picture() -> None:
+    @marble(title="Two by two", until=3)
+    def picture(clock: VirtualTime) -> Observable[list[str]]:
+        return clock.cold("a-b-c-d|").pipe(ops.buffer_with_count(2))
+
+    assert picture.call == "ops.buffer_with_count(2)"
+    assert picture.run.items == [["a", "b"]]
+    assert titles(picture)[0] == "Two by two"
+
+
+def test_a_function_whose_source_cannot_be_read_is_drawn_without_it() -> None:
+    namespace: dict[str, Any] = {}
+    exec("def build(clock): return clock.cold('a|')", namespace)  # noqa: S102 a function that is in no file
+
+    assert marble(namespace["build"]).call == ""
+
+
+def test_every_item_and_end_is_drawn_at_its_time() -> None:
+    def failing(clock: VirtualTime) -> Observable[float]:
+        source, failed = clock.cold("a--b#", a="1", b="x", error=OSError("lost <it>")), clock.told("failed")
+        return source.pipe(attempt(float, failed))
+
+    picture = marble(failing)
+
+    assert titles(picture)[1:] == [
+        "lost <it> at 4 s",
+        "1 at 0 s",
+        "x at 3 s",
+        "lost <it> at 4 s",
+        "1 at 0 s",
+        "x at 3 s",
+    ]
+    assert {"source", "result", "failed", "attempt(float, failed)", "lost <it>"} <= set(words(picture))
+    assert picture.description() == (
+        "source: 1 at 0 s, x at 3 s, fails with lost <it> at 4 s. result: 1 at 0 s, fails with lost <it> at 4 s. "
+        "failed: x at 3 s. Through attempt(float, failed)."
+    )
+
+
+def test_a_source_that_is_disposed_says_so() -> None:
+    def stalled(clock: VirtualTime) -> Observable[str]:
+        source: Observable[str] = clock.hot("a-------b|")
+        return source.pipe(stall_after(3, lambda _: TimeoutError(), scheduler=clock))
+
+    assert "disposed at 3 s" in titles(marble(stalled))
+
+
+def test_the_same_run_gives_the_same_text() -> None:
+    assert marble(batches).svg() == marble(batches).svg() == marble(batches)._repr_svg_()
+
+
+def test_the_parts_of_a_list_have_the_colours_that_they_had_alone() -> None:
+    faces = Faces()
+    alone = [faces.of(item, "source").colour for item in ("a", "b")]
+
+    assert [part.colour for part in faces.of(["a", "b"], "result").parts] == alone
+    assert faces.of(list("abcdefgh"), "result").parts == ()
+
+
+@pytest.mark.parametrize(
+    ("item", "label"),
+    [
+        (trade("100.50"), "100.50"),
+        (quote(99, 101), "99/101"),
+        (2 / 3, "0.666667"),
+        (None, "None"),
+        ((1, "a"), "[1, a]"),
+    ],
+)
+def test_items_have_short_labels(item: object, label: str) -> None:
+    assert Faces().of(item, "result").label == label
+
+
+def test_an_observable_of_the_librarys_needs_no_function() -> None:
+    picture = marble(reactivex.interval(60), until=600, call="reactivex.interval(60)")
+
+    assert picture.run.items == list(range(10))
+    assert {"10 min", "reactivex.interval(60)"} <= set(words(picture))
+
+
+def test_a_run_can_be_drawn_later() -> None:
+    clock = VirtualTime()
+    run = clock.run(clock.cold("a|"))
+
+    assert marble(run).run is run
+
+
+def test_a_picture_is_plain_and_says_what_it_is() -> None:
+    text = marble(batches).svg()
+    root = ET.fromstring(text)  # noqa: S314 our own
+    name = root.attrib["aria-labelledby"]
+
+    assert root.attrib["role"] == "img"
+    assert name.split() == [root[0].attrib["id"], root[1].attrib["id"]]
+    assert not re.search(r"<script|href|url\(|@import|@font-face| on\w+=", text)
+    assert "prefers-color-scheme:dark" in text
+
+
+def test_too_many_items_are_dots_and_all_of_them_are_there() -> None:
+    many = Timeline(tuple(Moment(number / 10, "item", f"item {number}") for number in range(500)))
+    picture = marble(lambda clock: clock.hot(many))
+
+    assert words(picture).count("500 items") == 2
+    assert picture.svg().count("<circle") == 1000
+
+
+@st.composite
+def timelines(draw: st.DrawFn) -> Timeline[str]:
+    times = sorted(draw(st.lists(st.floats(0, 500), max_size=30)))
+    texts = st.text("abc &<é", max_size=30)
+    end = draw(
+        st.sampled_from([(), (Moment[str](501, "completion"),), (Moment[str](501, "error", error=OSError("x")),)])
+    )
+    return Timeline((*(Moment(time, "item", draw(texts)) for time in times), *end))
+
+
+def overlapping(lane: PlacedLane) -> bool:
+    rows = [[bead for bead in lane.beads if bead.row == row] for row in range(MOST_ROWS)]
+    return any(
+        one.x + one.face.width / 2 > other.x - other.face.width / 2 for row in rows for one, other in pairwise(row)
+    )
+
+
+@settings(deadline=None)
+@given(timelines())
+def test_whatever_comes_no_label_is_over_another_and_all_is_inside(timeline: Timeline[str]) -> None:
+    picture = marble(lambda clock: clock.cold(timeline))
+    layout = lay_out(picture.run, picture.call, Faces())
+
+    for lane in layout.lanes:
+        assert len(lane.beads) == len(timeline.items)
+        assert lane.dense or not overlapping(lane)
+        for bead in lane.beads:
+            width = 0 if lane.dense else bead.face.width
+            assert layout.left <= bead.x - width / 2
+            assert bead.x + width / 2 <= layout.width
+            assert lane.y - bead.row * 35 >= 35 / 2
+    assert ET.fromstring(picture.svg()).tag == f"{SVG}svg"  # noqa: S314 our own
