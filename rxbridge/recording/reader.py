@@ -70,6 +70,13 @@ def read_frames(paths: Iterable[Path]) -> Generator[Frame]:
                     yield Frame(reader.payload(number, line), at, connection, index)
 
 
+def begins_marked(path: Path) -> int | None:
+    """When a file begins, if it does with a mark: nanoseconds since the Unix epoch. Raises as `read`."""
+    name = os.fspath(path)
+    with closing(_lines(name, _decompressing(name), log_tear)) as lines:
+        return next((at if line.mark is not None else None for _, _, line, at in lines), None)
+
+
 def log_tear(error: RecordingError) -> None:
     """Tell the log of a recording that ends in the middle."""
     logger.warning("[RECORDING] Read up to where its writer was stopped in the middle: {}", error)
