@@ -51,6 +51,8 @@ _LONG_DIGEST_LENGTH = 32
 _USUAL_ORDER = re.compile(r"[0-9A-Za-z]{8}(?:-[0-9A-Za-z]{4}){3}-[0-9A-Za-z]{12}").fullmatch
 """A UUID, as all order ids are."""
 
+_TICKER_FIELDS = tuple(name for name in Ticker.__struct_fields__ if name not in ("frame", "part"))
+
 _LONGEST_ID = 100
 """Characters of an event id that PulseStream takes."""
 
@@ -61,7 +63,8 @@ def event_id(message: EventMessage) -> str:
     `coinbase-{product}-{trade_id}` for a ticker, `coinbase-{product}-match-{trade_id}` for a match, last or not. A
     message without a usable trade id (a positive integer of at most 64 bits) has a UUID in its place, which depends
     on the message's bytes, its place in the frame, and the frame's time of receipt, connection and index: a replay
-    gives the same id, while the same bytes received twice give two. A product id that is not one to forty letters,
+    gives the same id, while the same bytes received twice give two. Tickers of Advanced Trade have no trade id, but a
+    time; their UUID depends on what they say alone, so that two connections that bring the same give one. A product id that is not one to forty letters,
     digits, dots, hyphens and underscores is shortened, with a digest.
 
     `coinbase-{product}-candle-{start}-{digest}` for a candle. The digest is of its numbers, so each revision of a
@@ -89,7 +92,7 @@ def event_id(message: EventMessage) -> str:
     if isinstance(message, Trade):
         return f"coinbase-{product}-match-{whole(message.trade_id, minimum=1) or _place_id(message)}"
     if isinstance(message, Ticker):
-        return f"coinbase-{product}-{whole(message.trade_id, minimum=1) or _place_id(message)}"
+        return f"coinbase-{product}-{whole(message.trade_id, minimum=1) or _quote_id(message)}"
     if isinstance(message, Candle):
         return f"coinbase-{product}-candle-{_candle_key(message)}"
     return f"coinbase-{product}-{_other_key(product, message)}"
@@ -161,6 +164,19 @@ def _candle_key(candle: Candle) -> str:
         return str(_place_id(candle))
     numbers = (candle.open, candle.high, candle.low, candle.close, candle.volume)
     return f"{start}-{_digest(*numbers, length=_DIGEST_LENGTH)}"
+
+
+def _quote_id(ticker: Ticker) -> uuid.UUID:
+    """The UUID of what a ticker of Advanced Trade says, its time included, by whichever connection; else of its place.
+
+    Those have no trade id; two connections that bring the same one differ in the numbers of their frames only.
+    """
+    if ticker.part.feed != "advanced" or not ticker.time:
+        return _place_id(ticker)
+    said = "/".join([str(getattr(ticker, name)) for name in _TICKER_FIELDS])
+    digest = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
+    digest.update(said.encode("utf-8", "surrogatepass"))
+    return uuid.UUID(bytes=digest.digest()[:16], version=5)
 
 
 def _place_id(message: MessageBase) -> uuid.UUID:
