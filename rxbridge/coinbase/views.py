@@ -13,6 +13,7 @@ from operators import dedupe, only, parse
 from rxbridge.channels import FeedName
 from rxbridge.coinbase.decoding import decode
 from rxbridge.coinbase.in_force import ProductsInForce
+from rxbridge.coinbase.renewal import BooksInDoubt
 from rxbridge.coinbase.stream import frames
 from rxbridge.messages import Frame, Message, Ticker, Trade
 from rxbridge.telemetry.statistics import FeedStatistics
@@ -36,6 +37,9 @@ class FeedOptions(TypedDict, total=False):
     rejection_retry_seconds: float
     ca_file: str | None
     key_file: str | None
+    book_refresh_seconds: float
+    book_doubt_seconds: float
+    in_doubt: BooksInDoubt | None
     reconnect: bool
     statistics: FeedStatistics | None
     scheduler: SchedulerBase | None
