@@ -21,6 +21,7 @@ from rxbridge.coinbase.rest import RestClient
 from rxbridge.config import PulseStreamSettings, Settings
 from rxbridge.confirmation import CONSUMER as CONFIRMATION
 from rxbridge.confirmation import Confirmation
+from rxbridge.custom_pipelines import BUILTIN, Pipelines, load_pipelines
 from rxbridge.delivery import Delivery, Sink, refused
 from rxbridge.errors import FramesLost, JournalError
 from rxbridge.events import EventRules
@@ -65,7 +66,8 @@ def journal(settings: Settings) -> Journal:
         JournalError: It cannot be opened.
     """
     run, options = settings.run, settings.journal
-    channels = settings.feed.channels
+    # What a user's pipeline would have made of frames that are given up, nobody knows.
+    channels = settings.feed.channels if BUILTIN in run.pipeline else ()
     if run.dry_run:
         # A dry run must leave the real journal as it is: it acknowledges what it only printed.
         return MemoryJournal(max_bytes=options.max_bytes, overflow="block")
@@ -131,6 +133,15 @@ def subscribed_to(settings: Settings, products: tuple[str, ...]) -> Settings:
     return replace(settings, feed=settings.feed.model_copy(update={"products": products}))
 
 
+def pipelines(settings: Settings) -> Pipelines:
+    """What turns frames into events.
+
+    Raises:
+        ConfigError: A user's pipeline is not there, or is none.
+    """
+    return load_pipelines(settings.run.pipeline)
+
+
 def event_rules(settings: Settings) -> EventRules:
     """How messages become events."""
     chosen = settings.events
@@ -173,6 +184,7 @@ def delivery(
     journal: Journal,
     client: PulseStreamClient | None,
     *,
+    pipelines: Pipelines,
     statistics: DeliveryStatistics,
     stop: threading.Event,
 ) -> Delivery:
@@ -182,6 +194,7 @@ def delivery(
         settings: The settings.
         journal: Where the frames are.
         client: Where to deliver; None for a dry run, which prints.
+        pipelines: What turns frames into events.
         statistics: Where to count.
         stop: Set when time is up.
     """
@@ -214,11 +227,17 @@ def delivery(
         verbose=settings.log.verbose,
         overload=settings.delivery.overload,
         overload_max_age_seconds=settings.delivery.overload_max_age_seconds,
+        pipelines=pipelines,
     )
 
 
 def confirmation(
-    settings: Settings, journal: Journal, client: PulseStreamClient, statistics: ConfirmationStatistics
+    settings: Settings,
+    journal: Journal,
+    client: PulseStreamClient,
+    *,
+    pipelines: Pipelines,
+    statistics: ConfirmationStatistics,
 ) -> Confirmation:
     """The proof that what was delivered is stored; `delivery.confirm` must ask for one.
 
@@ -226,6 +245,7 @@ def confirmation(
         settings: The settings.
         journal: Where the frames are.
         client: A client that nobody else uses.
+        pipelines: What turns frames into events.
         statistics: Where to count.
     """
     mode = settings.delivery.confirm
@@ -236,6 +256,7 @@ def confirmation(
         mode=mode,
         channels=settings.feed.channels,
         rules=event_rules(settings),
+        pipelines=pipelines,
         statistics=statistics,
         after_seconds=settings.delivery.confirm_after_seconds,
         request_events=settings.batch.count,

@@ -27,6 +27,7 @@ from rxbridge.coinbase import ProductsInForce
 from rxbridge.coinbase.renewal import BooksInDoubt
 from rxbridge.config import Settings
 from rxbridge.confirmation import Confirmation, switch_off
+from rxbridge.custom_pipelines import BUILTIN_ONLY
 from rxbridge.delivery import Delivery
 from rxbridge.doubts import heed
 from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
@@ -64,7 +65,7 @@ class Bridge:
         last_statistics: The counters as they were when it was drained; None until then.
 
     Raises:
-        ConfigError: No API key; or a dry run of one half only.
+        ConfigError: No API key; a dry run of one half only; or a user's pipeline that is none.
         JournalInUse: Another process has this role on the same journal.
         Unauthorized: PulseStream refused the key, several times in a row.
     """
@@ -72,6 +73,8 @@ class Bridge:
     def __init__(self, settings: Settings, stop: threading.Event | None = None) -> None:
         if settings.run.dry_run and settings.run.role != "both":
             raise ConfigError("run.dry_run", f"a dry run has both halves, not the role {settings.run.role!r}")
+        # Before anything is opened. The feed half makes no events, and its machine may not have the user's module.
+        self._pipelines = BUILTIN_ONLY if settings.run.role == "feed" else assembly.pipelines(settings)
         self.last_statistics: Statistics | None = None
         self._settings = settings
         self._stopping = threading.Event() if stop is None else stop
@@ -219,7 +222,7 @@ class Bridge:
         return Statistics(
             feed=self._feed_statistics.whole(),
             backfill=replace(self._backfill_statistics),
-            delivery=replace(self._delivery_statistics),
+            delivery=replace(self._delivery_statistics, made=dict(self._delivery_statistics.made)),
             confirmation=replace(self._confirmation_statistics),
             journal_bytes=size.bytes,
             arrived_frames=size.last_offset + size.pending_frames,
@@ -344,9 +347,20 @@ class Bridge:
             return None
         # A connection of its own: a client takes one request at a time.
         client = self._clients.enter_context(assembly.pulsestream_client(self._settings.pulsestream))
-        return assembly.confirmation(self._settings, self._journal, client, self._confirmation_statistics)
+        return assembly.confirmation(
+            self._settings,
+            self._journal,
+            client,
+            pipelines=self._pipelines,
+            statistics=self._confirmation_statistics,
+        )
 
     def _make_delivery(self) -> Delivery:
         return assembly.delivery(
-            self._settings, self._journal, self._client, statistics=self._delivery_statistics, stop=self._stopping
+            self._settings,
+            self._journal,
+            self._client,
+            pipelines=self._pipelines,
+            statistics=self._delivery_statistics,
+            stop=self._stopping,
         )

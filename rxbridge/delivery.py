@@ -20,18 +20,27 @@ from reactivex.scheduler import NewThreadScheduler
 
 from operators import SteadyScheduler, retry_with_backoff
 from rxbridge.books import CHANNEL, Books, log_trouble, resumed
+from rxbridge.custom_pipelines import (
+    BUILTIN_ONLY,
+    WARM_UP_FRAMES,
+    Failures,
+    Pipelines,
+    Run,
+    read_withheld,
+    record_pipelines,
+    release,
+)
 from rxbridge.doubts import DoubtNote
-from rxbridge.errors import EventRejected, JournalError
+from rxbridge.errors import EventRejected, JournalError, PipelineFailed
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import BookImage, Candle, EventMessage, Frame, GapNotice, Ticker
 from rxbridge.overload import WINDOW_EVENTS, Policy, shed
-from rxbridge.pipeline import batches, events, ids
-from rxbridge.progress import Progress
+from rxbridge.pipeline import batches, events_of, ids
+from rxbridge.progress import STATE_CONSUMER, Progress
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
-WARM_UP_FRAMES = 10_000
-"""How far behind the cursor a start reads, to know again which events were made already."""
+_LONGEST_BACKOFF_SECONDS = 30.0
 
 
 class Sink(Protocol):
@@ -62,6 +71,7 @@ class Delivery:
         verbose: Whether to tell of every message.
         overload: What is given up while PulseStream is slower than the market.
         overload_max_age_seconds: How long is too long for the policy `drop_oldest`.
+        pipelines: What turns frames into events.
 
     Attributes:
         overloaded: Set by its owner while PulseStream is slower than the market.
@@ -82,16 +92,19 @@ class Delivery:
         verbose: bool = False,
         overload: Policy = "keep",
         overload_max_age_seconds: float = 60.0,
+        pipelines: Pipelines = BUILTIN_ONLY,
     ) -> None:
         self.overloaded = False
         self.failure: Exception | None = None
         self.statistics = statistics
-        self.progress = Progress(journal, statistics)
+        self.progress: Progress = Progress(journal, statistics)
         self._journal = journal
         self._sink = sink(self.progress)
         self._channels = channels
         self._rules = rules
         self._told = _tell if verbose else None
+        self._pipelines = pipelines
+        self._failures: Failures | None = None
         self._overload: Policy = overload
         self._overload_max_age_seconds = overload_max_age_seconds
         self._batch_count = batch_count
@@ -110,7 +123,12 @@ class Delivery:
             ops.subscribe_on(NewThreadScheduler()),
             # Nothing should end the stream but its completion. If something does (a page of the journal that cannot
             # be read, a defect of ours), it is said, and everything unacknowledged is read again.
-            retry_with_backoff(lambda attempt, _: min(2.0**attempt, 30.0), on_retry=_say_why, scheduler=self._timers),
+            retry_with_backoff(
+                lambda attempt, _: min(2.0**attempt, _LONGEST_BACKOFF_SECONDS),
+                retryable=self._is_worth_another_try,
+                on_retry=_say_why,
+                scheduler=self._timers,
+            ),
         )
         self._subscription = stream.subscribe(self._sink.on_next, self._failed, self._done.set)
 
@@ -140,9 +158,11 @@ class Delivery:
 
     def _from_cursor(self) -> Observable[Sequence[EncodedEvent]]:
         after = self.progress.restart()
-        frames = self._journal.frames(after, finish=self._finish, stop=self._stop)
+        begin, run = self._run(after)
+        frames = self._journal.frames(begin, finish=self._finish, stop=self._stop)
         return self.progress.track(frames).pipe(
-            events(
+            events_of(
+                run,
                 channels=self._channels,
                 rules=self._rules,
                 statistics=self.statistics,
@@ -156,8 +176,30 @@ class Delivery:
             ops.filter(bool),
         )
 
+    def _run(self, after: int) -> tuple[int, Run]:
+        """From where to read, and how, so that users' pipelines have the state that they had."""
+        record_pipelines(self._journal, self._pipelines.names, after)
+        if not self._pipelines.custom:
+            release(self._journal, STATE_CONSUMER)
+            return after, Run(self._pipelines)
+        begin, holdings = self.progress.rebuild()
+        if self._failures is None:
+            self._failures = Failures(read_withheld(self._journal, begin))
+        failures = self._failures
+        return begin, Run(
+            self._pipelines, after, withheld=dict(failures.withheld), holdings=holdings, newest=failures.newest
+        )
+
+    def _is_worth_another_try(self, error: Exception) -> bool:
+        if self._failures is None or not isinstance(error, PipelineFailed):
+            return True
+        final = self._failures.note(error)
+        if final is not None:
+            self.failure = final
+        return final is None
+
     def _books(self, after: int) -> Books | None:
-        if CHANNEL not in self._channels:
+        if CHANNEL not in self._channels or not self._pipelines.builtin:
             return None
         books = resumed(self._rules, self._journal, after)
         books.troubled = log_trouble
@@ -180,8 +222,8 @@ class Delivery:
         return kept
 
     def _failed(self, error: Exception) -> None:
-        logger.opt(exception=error).error("[FATAL] The delivery has ended: {}", error)
-        self.failure = error
+        logger.opt(exception=error).error("[FATAL] The delivery has ended: {}", self.failure or error)
+        self.failure = self.failure or error
         self._done.set()
 
 

@@ -21,6 +21,7 @@
     │   ├── JournalFull *
     │   ├── JournalInUse
     │   └── JournalCorrupt
+    ├── PipelineFailed *
     ├── RecordingError
     └── MissingExtra
 
@@ -250,6 +251,20 @@ class JournalInUse(JournalError):
 
 class JournalCorrupt(JournalError):
     """The journal's file, or a part of it, cannot be read."""
+
+
+class PipelineFailed(RxBridgeError):
+    """A user's pipeline ended with an error; `offset` is that of the frame it was given, `times` how often in a row."""
+
+    retryable = True
+
+    def __init__(self, pipeline: str, offset: int, problem: str, times: int = 1) -> None:
+        self.pipeline = pipeline
+        self.offset = offset
+        self.problem = problem
+        self.times = times
+        often = f", for the {times}th time without an event in between" if times > 1 else ""
+        super().__init__(f"the pipeline {pipeline} failed at frame {offset}{often}: {problem}")
 
 
 class RecordingError(RxBridgeError):

@@ -23,6 +23,7 @@ from operators import attempt, batch, dedupe, only, parse
 from rxbridge import books
 from rxbridge.books import Books
 from rxbridge.coinbase.decoding import decode
+from rxbridge.custom_pipelines import Run, counts_always, custom_events
 from rxbridge.errors import MalformedFrame
 from rxbridge.events import EncodedEvent, EventRules, encode, event_id, to_event
 from rxbridge.journal import DeadLetter
@@ -119,6 +120,46 @@ def events(
         return messages.pipe(attempt(encoded, unmapped))
 
     return chain
+
+
+def events_of(
+    run: Run,
+    *,
+    channels: Collection[str],
+    rules: EventRules,
+    statistics: DeliveryStatistics,
+    dead_letter: KeepDeadLetter,
+    seen: Iterable[str] = (),
+    told: Callable[[EventMessage], None] | None = None,
+    kept_books: Books | None = None,
+) -> Callable[[Observable[Frame]], Observable[EncodedEvent]]:
+    """Frames to the events of all pipelines that run; what else there is to say, `events` says.
+
+    Where users' pipelines run, the frames begin where their state does, and the built-in one is given those behind
+    `run.after`.
+    """
+
+    def builtin(keep: KeepDeadLetter) -> Callable[[Observable[Frame]], Observable[EncodedEvent]]:
+        return events(
+            channels=channels,
+            rules=rules,
+            statistics=statistics,
+            dead_letter=keep,
+            seen=seen,
+            told=told,
+            kept_books=kept_books,
+        )
+
+    pipelines = run.pipelines
+    if not pipelines.custom and run.counts is counts_always:
+        return builtin(dead_letter)
+    return custom_events(
+        run,
+        builtin if pipelines.builtin else None,
+        environment=rules.environment,
+        statistics=statistics,
+        dead_letter=dead_letter,
+    )
 
 
 def batches(

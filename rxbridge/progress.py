@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from rxbridge.custom_pipelines import Holdings, rebuild_from
 from rxbridge.events import EncodedEvent
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import Frame
@@ -15,6 +16,9 @@ from rxbridge.telemetry.statistics import DeliveryStatistics
 
 CONSUMER = "pulsestream"
 """The name under which the delivery half acknowledges."""
+
+STATE_CONSUMER = "pulsestream state"
+"""The name under which it acknowledges what users' pipelines need no more to have the state that they have."""
 
 _LETTERS_IN_MEMORY = 1_000
 
@@ -36,6 +40,8 @@ class Progress:
         self._last_kept = ""
         self._window_end = 0
         self._read = journal.cursor(CONSUMER)
+        self._holdings: Holdings | None = None
+        self._released = 0
 
     def restart(self) -> int:
         """Forget what is in hand; the offset after which to read it again."""
@@ -48,6 +54,16 @@ class Progress:
             self._read = self._journal.cursor(CONSUMER)
             self._statistics.received = self._settled()
             return self._read
+
+    def rebuild(self) -> tuple[int, Holdings]:
+        """After `restart`, for users' pipelines: the offset after which they read, and who is told what they hold.
+
+        Raises:
+            JournalError: The journal cannot be written.
+        """
+        begin = rebuild_from(self._journal, STATE_CONSUMER, self._read)
+        self._holdings = Holdings(begin)
+        return begin, self._holdings
 
     def in_hand(self) -> int:
         """Events that were made and are neither delivered nor dead nor dropped; too many rather than too few.
@@ -68,7 +84,8 @@ class Progress:
         def subscribe(observer: ObserverBase[Frame], scheduler: SchedulerBase | None = None) -> DisposableBase:
             def on_next(frame: Frame) -> None:
                 observer.on_next(frame)
-                self._read = frame.offset
+                # Those that are read once more, for the state of users' pipelines, are behind it.
+                self._read = max(frame.offset, self._read)
 
             return frames.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
@@ -127,6 +144,10 @@ class Progress:
         self._journal.acknowledge(CONSUMER, offset, dropped)
         with self._lock:
             self._dropped = [other for other in self._dropped if other > offset]
+        if self._holdings is not None and (released := self._holdings.up_to(offset)) > self._released:
+            # Second: a crash in between has a restart read more than it must.
+            self._journal.acknowledge(STATE_CONSUMER, released)
+            self._released = released
 
     def _settled(self) -> int:
         return self._statistics.delivered + self._statistics.dead + self._statistics.dropped

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
+from rxbridge.audit.expectations import run_as_delivered
 from rxbridge.audit.gaps import acknowledged_gaps, is_acknowledged
 from rxbridge.audit.ledger import Ledger
 from rxbridge.audit.repair import Repair
@@ -17,6 +18,7 @@ from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.backfill.state import State, decode
 from rxbridge.books import Books
 from rxbridge.confirmation import EventMaker, confirmed_up_to, purged_offsets
+from rxbridge.custom_pipelines import BUILTIN_ONLY, Pipelines, Run
 from rxbridge.events import SERVICE, EventRules
 from rxbridge.journal import DeadLetter, Gap, Journal, JournalSize
 from rxbridge.messages import Frame
@@ -36,6 +38,7 @@ def audit(
     *,
     channels: Sequence[str],
     rules: EventRules,
+    pipelines: Pipelines = BUILTIN_ONLY,
     repair: Repair | None = None,
     holes_note: str = "",
     report: Report = lambda _what, _done, _total: None,
@@ -49,6 +52,7 @@ def audit(
         client: Where to look.
         channels: Whose messages become events.
         rules: How messages become events, as in the delivery.
+        pipelines: Those that ran, the users' ones at least.
         repair: Sends again what is missing; None: it is only told of.
         holes_note: Why missing trades that are on no record are no failure; empty: they are one.
         report: Is told of progress.
@@ -57,7 +61,10 @@ def audit(
         Unreachable: PulseStream cannot be asked.
         Unauthorized: It refuses the key.
         JournalError: The journal cannot be read.
+        ConfigError: A user's pipeline ran that is not given.
+        PipelineFailed: One fails at a frame, as it did not in the delivery.
     """
+    run = run_as_delivered(journal, pipelines)
     with tempfile.TemporaryDirectory(prefix="rxbridge-audit-") as folder, Ledger(Path(folder) / "ledger") as ledger:
         # Before the frames: what is dropped meanwhile is then counted in one place at most.
         gaps = list(journal.gaps())
@@ -66,7 +73,7 @@ def audit(
         size = journal.size()
         trades = TradeBook(complete=size.first_offset <= 1, backfill=backfill)
         counted = _read_journal(
-            journal, size, ledger=ledger, trades=trades, channels=channels, rules=rules, report=report
+            journal, size, ledger=ledger, trades=trades, channels=channels, rules=rules, run=run, report=report
         )
         # In the order in which a purge writes them.
         ledger.dead(_key(letter) for letter in journal.dead_letters(max(size.first_offset - 1, 0)))
@@ -96,6 +103,7 @@ def _read_journal(
     trades: TradeBook,
     channels: Sequence[str],
     rules: EventRules,
+    run: Run,
     report: Report,
 ) -> DeliveryStatistics:
     cursor = journal.cursor(CONSUMER)
@@ -111,11 +119,18 @@ def _read_journal(
         dead_letter=letter,
         told=trades.trade,
         kept_books=Books(rules),
+        run=run,
     )
     for frame in _frames(journal, size, report):
         trades.read(frame)
         for event in make(frame):
-            ledger.expect(event.event_id, event.timestamp, event.offset, acknowledged=event.offset <= cursor)
+            ledger.expect(
+                event.event_id,
+                event.timestamp,
+                event.offset,
+                acknowledged=event.offset <= cursor,
+                service=event.service or SERVICE,
+            )
     return counted
 
 
@@ -128,13 +143,14 @@ def _frames(journal: Journal, size: JournalSize, report: Report) -> Iterator[Fra
 
 
 def _read_server(client: PulseStreamClient, ledger: Ledger, counted: DeliveryStatistics, report: Report) -> None:
-    if ledger.first is None or ledger.last is None:
-        return
-    end = ledger.last + timedelta(milliseconds=1)
-    for done, row in enumerate(stored_events(client, service=SERVICE, start=ledger.first, end=end), 1):
-        ledger.found(row.event_id)
-        if done % 1000 == 0:
-            report("PulseStream", done, counted.received)
+    done = 0
+    for service, (first, last) in list(ledger.spans.items()):
+        end = last + timedelta(milliseconds=1)
+        for row in stored_events(client, service=service, start=first, end=end):
+            ledger.found(row.event_id)
+            done += 1
+            if done % 1000 == 0:
+                report("PulseStream", done, counted.received)
 
 
 def _backfill_state(journal: Journal) -> State:

@@ -46,12 +46,16 @@ class Balance(NamedTuple):
 
 
 class Ledger:
-    """Entries by event id; for a frame that never became an event, by its offset."""
+    """Entries by event id; for a frame that never became an event, by its offset.
+
+    Attributes:
+        repeated: Events that were entered more than once.
+        spans: The first and the last timestamp of the events of each service.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.repeated = 0
-        self.first: datetime | None = None
-        self.last: datetime | None = None
+        self.repeated: int = 0
+        self.spans: dict[str, tuple[datetime, datetime]] = {}
         self._expected: list[tuple[str, str, int]] = []
         self._found: list[tuple[str]] = []
         self._settled = False
@@ -66,10 +70,10 @@ class Ledger:
     ) -> None:
         self._table.close()
 
-    def expect(self, key: str, timestamp: datetime, offset: int, *, acknowledged: bool) -> None:
+    def expect(self, key: str, timestamp: datetime, offset: int, *, acknowledged: bool, service: str) -> None:
         """Enter an event that was received; one that was entered before is counted as repeated."""
-        self.first = timestamp if self.first is None else min(self.first, timestamp)
-        self.last = timestamp if self.last is None else max(self.last, timestamp)
+        first, last = self.spans.get(service, (timestamp, timestamp))
+        self.spans[service] = min(first, timestamp), max(last, timestamp)
         self._enter(key, "delivered" if acknowledged else "waiting", offset)
 
     def expect_letter(self, key: str, offset: int, *, acknowledged: bool) -> None:

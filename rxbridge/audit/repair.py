@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from rxbridge.audit.expectations import run_as_delivered
 from rxbridge.audit.ledger import Ledger
 from rxbridge.books import CHANNEL, Books
 from rxbridge.confirmation import EventMaker, Prover, confirmed_up_to, read_frames
+from rxbridge.custom_pipelines import BUILTIN_ONLY, Pipelines
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.pulsestream import PulseStreamClient
@@ -28,6 +30,7 @@ class Repair:
         after_seconds: How long after it was sent an event is looked for.
         wait_after_timeout_seconds: The pause after a request that was not answered in time.
         sleep: Waits so many seconds.
+        pipelines: Those that ran, the users' ones at least.
     """
 
     def __init__(
@@ -40,8 +43,10 @@ class Repair:
         after_seconds: float = 5.0,
         wait_after_timeout_seconds: float = 30.0,
         sleep: Callable[[float], None] = time.sleep,
+        pipelines: Pipelines = BUILTIN_ONLY,
     ) -> None:
         self._journal = journal
+        self._pipelines = pipelines
         self._channels = channels
         self._rules = rules
         self._after_seconds = after_seconds
@@ -79,7 +84,8 @@ class Repair:
 
     def _missing(self, ledger: Ledger) -> Iterator[list[EncodedEvent]]:
         events: list[EncodedEvent] = []
-        make = self._continuous() if CHANNEL in self._channels else self._single()
+        needs_all = CHANNEL in self._channels or self._pipelines.custom
+        make = self._continuous() if needs_all else self._single()
         for key, offset in ledger.missing(below=confirmed_up_to(self._journal)):
             # It may have been removed meanwhile, as old as it is.
             events += [event for event in make(offset) if event.event_id == key]
@@ -100,9 +106,13 @@ class Repair:
         return at
 
     def _continuous(self) -> Callable[[int], list[EncodedEvent]]:
-        """Makes the events of later and later frames, for which it reads those between: a book needs all of them."""
+        """Makes the events of later and later frames, for which it reads those between.
+
+        An order book needs all of them, and so may a user's pipeline.
+        """
+        run = run_as_delivered(self._journal, self._pipelines)
         books = Books(self._rules)
-        make = EventMaker(channels=self._channels, rules=self._rules, kept_books=books)
+        make = EventMaker(channels=self._channels, rules=self._rules, kept_books=books, run=run)
         position, last = 0, list[EncodedEvent]()
 
         def at(offset: int) -> list[EncodedEvent]:

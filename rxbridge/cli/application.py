@@ -1,7 +1,8 @@
 """The commands and their options; what each does stands in a module of its own, imported when it is called for.
 
-Exit codes: 0 well, 1 the audit failed, 2 wrong usage, 69 something needed is not available, 77 the key was refused at
-the start, 78 the configuration is wrong, 130 interrupted; those above 2 after BSD's sysexits.h and the shell.
+Exit codes: 0 well, 1 the audit failed, 2 wrong usage, 69 something needed is not available, 70 a user's pipeline fails
+again and again, 77 the key was refused at the start, 78 the configuration is wrong, 130 interrupted; those above 2
+after BSD's sysexits.h and the shell.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rxbridge.cli.options import (
     CONFIGURATION,
     INTERRUPTED,
     NO_PERMISSION,
+    SOFTWARE,
     UNAVAILABLE,
     Channels,
     Config,
@@ -28,11 +30,12 @@ from rxbridge.cli.options import (
     FeedOption,
     FeedUrl,
     JournalPath,
+    PipelineOption,
     Products,
     PulseStreamUrl,
     arguments,
 )
-from rxbridge.errors import ConfigError, RxBridgeError, SubscriptionRejected, Unauthorized
+from rxbridge.errors import ConfigError, PipelineFailed, RxBridgeError, SubscriptionRejected, Unauthorized
 from rxbridge.version import __version__
 
 app = typer.Typer(
@@ -86,6 +89,7 @@ def run(
     pulsestream_url: PulseStreamUrl = None,
     journal: JournalPath = None,
     config: Config = None,
+    pipeline: PipelineOption = None,
     role: Annotated[Role | None, typer.Option(help="Which half this process is.")] = None,
     dry_run: Annotated[
         bool | None, typer.Option("--dry-run", help="Print batches as JSON lines instead of sending them.")
@@ -106,7 +110,7 @@ def run(
 
     run_bridge(
         config,
-        arguments(products, channels, feed_url, pulsestream_url, journal, feed=feed)
+        arguments(products, channels, feed_url, pulsestream_url, journal, feed=feed, pipeline=pipeline)
         | {
             "run.role": role,
             "run.dry_run": dry_run,
@@ -127,12 +131,13 @@ def check(
     feed_url: FeedUrl = None,
     pulsestream_url: PulseStreamUrl = None,
     journal: JournalPath = None,
+    pipeline: PipelineOption = None,
     config: Config = None,
 ) -> None:
     """Check configuration, journal, disk, both servers and the key, and say what to do about each."""
     from rxbridge.cli.check import check_everything
 
-    given = arguments(products, channels, feed_url, pulsestream_url, journal, feed=feed)
+    given = arguments(products, channels, feed_url, pulsestream_url, journal, feed=feed, pipeline=pipeline)
     raise typer.Exit(check_everything(config, given, offline=offline))
 
 
@@ -170,12 +175,14 @@ def show_config(
     feed_url: FeedUrl = None,
     pulsestream_url: PulseStreamUrl = None,
     journal: JournalPath = None,
+    pipeline: PipelineOption = None,
     config: Config = None,
 ) -> None:
     """Show each setting's value and where it came from, secrets hidden."""
     from rxbridge.cli.config import print_settings
 
-    print_settings(config, arguments(products, channels, feed_url, pulsestream_url, journal, feed=feed))
+    given = arguments(products, channels, feed_url, pulsestream_url, journal, feed=feed, pipeline=pipeline)
+    print_settings(config, given)
 
 
 @app.command()
@@ -184,6 +191,7 @@ def verify(
     feed: FeedOption = None,
     pulsestream_url: PulseStreamUrl = None,
     journal: JournalPath = None,
+    pipeline: PipelineOption = None,
     config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
     repair: Annotated[
@@ -193,7 +201,7 @@ def verify(
     """Compare what was received with what PulseStream holds."""
     from rxbridge.cli.verify import verify_journal
 
-    given = arguments(None, channels, None, pulsestream_url, journal, feed=feed)
+    given = arguments(None, channels, None, pulsestream_url, journal, feed=feed, pipeline=pipeline)
     if not verify_journal(config, given, as_json=json, repair=repair):
         raise typer.Exit(AUDIT_FAILED)
 
@@ -310,4 +318,6 @@ def exit_code(error: RxBridgeError) -> int:
     """What the process ends with for an error."""
     if isinstance(error, ConfigError | SubscriptionRejected):
         return CONFIGURATION
+    if isinstance(error, PipelineFailed):
+        return SOFTWARE
     return NO_PERMISSION if isinstance(error, Unauthorized) else UNAVAILABLE

@@ -14,7 +14,7 @@ import typer
 from loguru import logger
 
 from rxbridge import coinbase
-from rxbridge.assembly import meaning, product_list, pulsestream_client, subscribed_to
+from rxbridge.assembly import meaning, pipelines, product_list, pulsestream_client, subscribed_to
 from rxbridge.cli.application import exit_code
 from rxbridge.coinbase.catalogue import is_wildcard
 from rxbridge.config import Settings, load
@@ -39,7 +39,7 @@ def check_everything(config: Path | None, arguments: Mapping[str, Any], *, offli
     # Each check speaks for itself, in one line.
     logger.disable("rxbridge")
     _tell("configuration", "valid")
-    checks = [("journal", _journal), ("disk", _disk), ("API key", _key)]
+    checks = [("journal", _journal), ("disk", _disk), ("API key", _key), ("pipelines", _pipelines)]
     if not offline:
         feed = _FeedChecks()
         checks += [("products", feed.products), ("feed", feed.subscription), ("PulseStream", _pulsestream)]
@@ -95,6 +95,10 @@ def _disk(settings: Settings) -> str:
 def _key(settings: Settings) -> str:
     settings.pulsestream.secret()
     return "set"
+
+
+def _pipelines(settings: Settings) -> str:
+    return ", ".join(pipelines(settings).names)
 
 
 def _pulsestream(settings: Settings) -> str:

@@ -19,6 +19,7 @@ class Stage(StrEnum):
     PARSE = "parse"
     MAP = "map"
     DELIVER = "deliver"
+    PIPELINE = "pipeline"
 
 
 _KEY_HELP = "As the list shows it: an offset, or an offset and an event id, with a colon between."

@@ -12,6 +12,7 @@ AUDIT_FAILED = 1
 NOT_ALL_DELIVERED = 1
 WRONG_USAGE = 2
 UNAVAILABLE = 69
+SOFTWARE = 70
 NO_PERMISSION = 77
 CONFIGURATION = 78
 INTERRUPTED = 130
@@ -36,6 +37,11 @@ FeedUrl = Annotated[str | None, typer.Option(help="WebSocket address of the feed
 PulseStreamUrl = Annotated[str | None, typer.Option("--pulsestream-url", help="PulseStream's address.")]
 JournalPath = Annotated[Path | None, typer.Option("--journal", help="The journal's file.")]
 
+PipelineOption = Annotated[
+    str | None,
+    typer.Option("--pipeline", help="builtin, module:function, or path/to/file.py:function; separated by commas."),
+]
+
 
 def arguments(
     products: str | None = None,
@@ -45,6 +51,7 @@ def arguments(
     journal: Path | None = None,
     *,
     feed: FeedChoice | None = None,
+    pipeline: str | None = None,
 ) -> dict[str, Any]:
     """These options under the names of their settings."""
     return {
@@ -54,4 +61,5 @@ def arguments(
         "feed.url": feed_url,
         "pulsestream.url": pulsestream_url,
         "journal.path": journal,
+        "run.pipeline": pipeline,
     }

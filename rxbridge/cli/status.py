@@ -71,6 +71,7 @@ def summary(statistics: Statistics) -> str:
         "gaps": statistics.market_gaps,
     }
     parts += [f"{count:,} {name}" for name, count in counts.items() if count]
+    parts += [f"{made:,} made by {name}" for name, made in delivery.made.items()]
     if statistics.backfill.total:
         done, total = statistics.backfill.done, statistics.backfill.total
         parts.append(f"backfill {_bar(done, total)} {done:,}/{total:,}")

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import typer
 
-from rxbridge.assembly import event_rules, pulsestream_client
+from rxbridge.assembly import event_rules, pipelines, pulsestream_client
 from rxbridge.audit import Audit, Repair, audit
 from rxbridge.cli.journals import maintaining, reading
 from rxbridge.cli.printing import plain, progress
@@ -37,7 +37,7 @@ def verify_journal(config: Path | None, arguments: Mapping[str, Any], *, as_json
 
 def audit_journal(settings: Settings, *, repair: bool = False) -> Audit:
     """Audit the journal that the settings name."""
-    channels = settings.feed.channels
+    channels, chosen = settings.feed.channels, pipelines(settings)
     note = "" if settings.backfill.enabled else "backfill.enabled is false, so nobody fetches them"
     opened = maintaining(settings) if repair else reading(settings)
     with opened as journal, closing(pulsestream_client(settings.pulsestream)) as client, progress("auditing") as report:
@@ -48,12 +48,14 @@ def audit_journal(settings: Settings, *, repair: bool = False) -> Audit:
             rules=event_rules(settings),
             after_seconds=settings.delivery.confirm_after_seconds,
             wait_after_timeout_seconds=settings.pulsestream.wait_after_timeout_seconds,
+            pipelines=chosen,
         )
         return audit(
             journal,
             client,
             channels=channels,
             rules=event_rules(settings),
+            pipelines=chosen,
             repair=repairing if repair else None,
             holes_note=note,
             report=report,

@@ -262,6 +262,18 @@ class RunSettings(Section):
         None, gt=0, description="seconds: end when nothing came or was delivered for so long and nothing waits"
     )
     dry_run: bool = Field(default=False, description="print batches as JSON lines instead of sending them")
+    pipeline: Names = Field(
+        ("builtin",),
+        description="what makes the events: builtin, module:function, or path/to/file.py:function; separated by commas",
+    )
+
+    @field_validator("pipeline", mode="before")
+    @classmethod
+    def split_at_commas(cls, value: object) -> object:
+        """`builtin, my_module:pipeline` is two."""
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
 
 
 class LogSettings(Section):

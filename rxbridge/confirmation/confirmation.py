@@ -17,9 +17,10 @@ from collections.abc import Callable, Sequence
 from loguru import logger
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_random_exponential
 
-from rxbridge.confirmation.note import CONSUMER, Mode, Note, read_note, write_note
+from rxbridge.confirmation.note import CONSUMER, STATE_CONSUMER, Mode, Note, read_note, write_note
 from rxbridge.confirmation.proving import Prover
 from rxbridge.confirmation.trail import Trail
+from rxbridge.custom_pipelines import BUILTIN_ONLY, Pipelines, rebuild_from, release
 from rxbridge.errors import JournalError
 from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, Journal
@@ -51,6 +52,7 @@ class Confirmation:
         request_bytes: Bytes of events in a request.
         wait_after_timeout_seconds: The pause after a request that was not answered in time, or that a crash cut off.
         clock: Seconds that only rise.
+        pipelines: What turns frames into events, as in the delivery.
 
     Attributes:
         failure: What ended it for good; else None.
@@ -70,6 +72,7 @@ class Confirmation:
         request_bytes: int = 1_000_000,
         wait_after_timeout_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        pipelines: Pipelines = BUILTIN_ONLY,
     ) -> None:
         self.failure: BaseException | None = None
         self._journal = journal
@@ -80,6 +83,7 @@ class Confirmation:
         self._after_seconds = after_seconds
         self._wait_after_timeout_seconds = wait_after_timeout_seconds
         self._clock = clock
+        self._pipelines = pipelines
         self._finish = threading.Event()
         self._stop = threading.Event()
         self._give_up_at = float("inf")
@@ -108,6 +112,11 @@ class Confirmation:
         write_note(self._journal, Note(self._mode, busy=True))
         begin = self._journal.cursor(DELIVERY) if note.mode == "none" else self._journal.cursor(CONSUMER)
         self._journal.acknowledge(CONSUMER, begin)
+        if self._pipelines.custom:
+            # Before the delivery lets go of frames that this one still needs.
+            rebuild_from(self._journal, STATE_CONSUMER, begin)
+        else:
+            release(self._journal, STATE_CONSUMER)
         self._thread.start()
 
     def stop(self, seconds: float) -> bool:
@@ -168,6 +177,7 @@ class Confirmation:
             first_seconds=max(self._after_seconds, patience),
             statistics=self._statistics,
             clock=self._clock,
+            pipelines=self._pipelines,
         )
         while not self._stop.is_set():
             seconds = trail.step()

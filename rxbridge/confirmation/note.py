@@ -6,10 +6,14 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from rxbridge.custom_pipelines import release
 from rxbridge.journal import Journal
 
 CONSUMER = "confirmation"
 """The name under which the confirmation acknowledges."""
+
+STATE_CONSUMER = "confirmation state"
+"""The name under which it acknowledges what users' pipelines need no more to have the state that they have there."""
 
 Mode: TypeAlias = Literal["sample", "all"]
 
@@ -60,6 +64,7 @@ def switch_off(journal: Journal) -> None:
     """
     write_note(journal, Note())
     journal.forget(CONSUMER)
+    release(journal, STATE_CONSUMER)
 
 
 def confirmed_up_to(journal: Journal) -> int | None:

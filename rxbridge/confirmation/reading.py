@@ -10,10 +10,11 @@ from reactivex import Subject
 
 from rxbridge.books import Books
 from rxbridge.confirmation.purged import purged_offsets
+from rxbridge.custom_pipelines import Run
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import EventMessage, Frame
-from rxbridge.pipeline import events
+from rxbridge.pipeline import events_of
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 
@@ -28,6 +29,7 @@ class EventMaker:
         seen: Ids of events that were made before, oldest first; they are not made again.
         told: Is told of every message that is about to become an event.
         kept_books: Order books as they were before the first frame; without them there are no images of books.
+        run: Which pipelines run; by default the built-in one.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class EventMaker:
         seen: Iterable[str] = (),
         told: Callable[[EventMessage], None] | None = None,
         kept_books: Books | None = None,
+        run: Run | None = None,
     ) -> None:
         self._frames = Subject[Frame]()
         self._made: list[EncodedEvent] = []
         self._failures: list[Exception] = []
-        chain = events(
+        chain = events_of(
+            Run() if run is None else run,
             channels=channels,
             rules=rules,
             statistics=DeliveryStatistics() if statistics is None else statistics,
@@ -59,6 +63,7 @@ class EventMaker:
         """The events of this frame that no frame before has made.
 
         Raises:
+            PipelineFailed: A user's pipeline failed.
             Exception: The pipeline has a defect; what a frame can be guilty of goes to the dead letters.
         """
         self._frames.on_next(frame)

@@ -20,6 +20,7 @@ from rxbridge.messages import Frame
 from rxbridge.pulsestream import PulseStreamClient
 
 _AT_ONCE = 500
+_NOT_ALONE = "; a user's pipeline is not run for a single frame"
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ class Retry:
         sleep: Callable[[float], None] = time.sleep,
         report: Callable[[int], None] = lambda _done: None,
     ) -> None:
-        self.result = RetryResult()
+        self.result: RetryResult = RetryResult()
         self._journal = journal
         self._channels = channels
         self._rules = rules
@@ -136,6 +137,10 @@ class Retry:
                 self._keep(letter, Verdict("failed", f"its content is no event: {error}"))
                 return []
             return [EncodedEvent(letter.event_id, body.title, None, letter.offset, body.timestamp, letter.content)]
+        if letter.stage == "pipeline":
+            # What it would make of this frame alone is not what it made of this one and all before.
+            self._keep(letter, Verdict("failed", letter.reason.removesuffix(_NOT_ALONE) + _NOT_ALONE))
+            return []
         failures: list[DeadLetter] = []
         make = EventMaker(channels=self._channels, rules=self._rules, dead_letter=failures.append)
         events = make(self._frame_of(letter))

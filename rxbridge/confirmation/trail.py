@@ -7,12 +7,21 @@ from collections.abc import Callable, Sequence
 from loguru import logger
 
 from rxbridge.books import CHANNEL, resumed
-from rxbridge.confirmation.note import CONSUMER, Mode
+from rxbridge.confirmation.note import CONSUMER, STATE_CONSUMER, Mode
 from rxbridge.confirmation.proving import Posted, Prover
 from rxbridge.confirmation.reading import EventMaker, read_frames, without_proof
 from rxbridge.confirmation.resent import Resent
 from rxbridge.confirmation.ripening import Ripening
-from rxbridge.delivery import WARM_UP_FRAMES
+from rxbridge.custom_pipelines import (
+    BUILTIN_ONLY,
+    WARM_UP_FRAMES,
+    Holdings,
+    Pipelines,
+    Run,
+    read_history,
+    read_withheld,
+    rebuild_from,
+)
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import Journal
 from rxbridge.pipeline import ids
@@ -42,6 +51,7 @@ class Trail:
         first_seconds: How long it takes for what was acknowledged before.
         statistics: Where to count.
         clock: Seconds that only rise.
+        pipelines: What turns frames into events, as in the delivery.
     """
 
     def __init__(
@@ -56,6 +66,7 @@ class Trail:
         first_seconds: float,
         statistics: ConfirmationStatistics,
         clock: Callable[[], float],
+        pipelines: Pipelines = BUILTIN_ONLY,
     ) -> None:
         self._journal = journal
         self._prover = prover
@@ -68,13 +79,21 @@ class Trail:
         self._left = False
         self._suspicious = False
         self._position = journal.cursor(CONSUMER)
+        self._holdings: Holdings | None = None
+        self._released = 0
+        self._withheld: dict[tuple[str, int], str] = {}
+        begin, run = self._run(pipelines)
         before = read_frames(journal, max(self._position - WARM_UP_FRAMES, 0), self._position)
+        has_books = CHANNEL in channels and pipelines.builtin
         self._make = EventMaker(
             channels=channels,
             rules=rules,
             seen=ids(before, channels),
-            kept_books=resumed(rules, journal, self._position) if CHANNEL in channels else None,
+            kept_books=resumed(rules, journal, self._position) if has_books else None,
+            run=run,
         )
+        for frame in read_frames(journal, begin, self._position):
+            self._make(frame)
 
     def step(self) -> float | None:
         """Do what can be done now: a stretch, or a look for what was sent again.
@@ -104,6 +123,16 @@ class Trail:
         """Whether a shutdown left a request of which nothing is known; no further steps should be taken then."""
         return self._left
 
+    def _run(self, pipelines: Pipelines) -> tuple[int, Run]:
+        """From where to read, and how, so that users' pipelines have the state that they had at the cursor."""
+        if not pipelines.custom:
+            return self._position, Run(pipelines)
+        begin = rebuild_from(self._journal, STATE_CONSUMER, self._position)
+        self._holdings = Holdings(begin)
+        self._withheld = read_withheld(self._journal, begin)
+        counts = read_history(self._journal).counts
+        return begin, Run(pipelines, self._position, counts, self._withheld, self._holdings)
+
     def _next_stretch(self, ripe: int) -> None:
         """Look for the events of the next frames, and move on behind them."""
         events, end = self._read_stretch(ripe)
@@ -124,6 +153,9 @@ class Trail:
         """The events that must be stored, of some frames up to a ripe offset; and the offset that is reached."""
         made: list[EncodedEvent] = []
         size, end = 0, ripe
+        if self._holdings is not None:
+            # Their dead letters were written before the frames were acknowledged.
+            self._withheld.update(read_withheld(self._journal, self._position))
         for number, frame in enumerate(read_frames(self._journal, self._position, ripe), 1):
             for event in self._make(frame):
                 made.append(event)
@@ -158,5 +190,8 @@ class Trail:
         proven = self._position if first is None else first - 1
         if proven > self._journal.cursor(CONSUMER):
             self._journal.acknowledge(CONSUMER, proven)
+        if self._holdings is not None and (released := self._holdings.up_to(proven)) > self._released:
+            self._journal.acknowledge(STATE_CONSUMER, released)
+            self._released = released
         self._statistics.unproven = len(self._resent)
         self._statistics.behind_frames = max(self._journal.cursor(DELIVERY) - proven, 0)

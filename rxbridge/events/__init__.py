@@ -1,8 +1,20 @@
 """PulseStream's records, and how a message becomes one."""
 
+from rxbridge.events.custom import CustomEvent, dead_letter, event
 from rxbridge.events.identity import event_id
 from rxbridge.events.mapping import SERVICE, to_event
 from rxbridge.events.rules import EventRules
 from rxbridge.events.schema import EncodedEvent, Event, encode
 
-__all__ = ["SERVICE", "EncodedEvent", "Event", "EventRules", "encode", "event_id", "to_event"]
+__all__ = [
+    "SERVICE",
+    "CustomEvent",
+    "EncodedEvent",
+    "Event",
+    "EventRules",
+    "dead_letter",
+    "encode",
+    "event",
+    "event_id",
+    "to_event",
+]

@@ -35,7 +35,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
     offset: int
     event_id: str
-    stage: Literal["parse", "map", "deliver"]
+    stage: Literal["parse", "map", "deliver", "pipeline"]
     reason: str
     content: bytes
     first_attempt: int

@@ -32,10 +32,11 @@ Outcome: TypeAlias = Literal["found", "over", "stopped"]
 
 
 class Trace(msgspec.Struct, frozen=True):
-    """By what an event is found: its id, and its timestamp, naive, in ISO 8601."""
+    """By what an event is found: its id, its timestamp, naive, in ISO 8601, and its service if it has another one."""
 
     event_id: str
     timestamp: str
+    service: str = ""
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -74,7 +75,7 @@ class InFlight:
     Args:
         remember: Keeps a note durably, instead of the one before.
         earlier: The note that an earlier process left, if any.
-        service: `source.service` of the events.
+        service: `source.service` of the events that have none of their own.
         clock: Nanoseconds since the Unix epoch.
         monotonic: Seconds that only rise, also from one process to the next.
 
@@ -96,7 +97,7 @@ class InFlight:
         self._remember = remember
         self._clock = clock
         self._monotonic = monotonic
-        self.earlier = self._read(earlier) if earlier else None
+        self.earlier: Note | None = self._read(earlier) if earlier else None
         # Nobody knows how far a note that cannot be read went; it must not make everything look as if sent before.
         known = self.earlier is not None and self.earlier.highest_offset < _EVERY_OFFSET
         self._highest_offset = self.earlier.highest_offset if self.earlier is not None and known else 0
@@ -181,7 +182,7 @@ def await_outcome(
     Args:
         note: Of the request.
         client: Where to search. A search that fails is no answer.
-        service: `source.service` of the events.
+        service: `source.service` of the events that have none of their own.
         seconds: How long to wait at most.
         stop: Ends the wait.
         monotonic: Seconds that only rise.
@@ -206,7 +207,9 @@ def await_outcome(
 def _is_stored(trace: Trace, client: PulseStreamClient, service: str, seconds: float) -> bool:
     moment = trace.timestamp
     try:
-        page = client.search(service=service, start=moment, end=moment, limit=_ROWS, timeout_seconds=seconds)
+        page = client.search(
+            service=trace.service or service, start=moment, end=moment, limit=_ROWS, timeout_seconds=seconds
+        )
     except DeliveryError as error:
         logger.debug("[UNCERTAIN] The search does not help: {}", error)
         return False
@@ -216,4 +219,5 @@ def _is_stored(trace: Trace, client: PulseStreamClient, service: str, seconds: f
 def _traces(events: Sequence[EncodedEvent]) -> Iterator[Trace]:
     """The first event, which the rate limit refuses last, the last one, and one in between."""
     for index in sorted({0, len(events) // 2, len(events) - 1}):
-        yield Trace(events[index].event_id, events[index].timestamp.isoformat())
+        event = events[index]
+        yield Trace(event.event_id, event.timestamp.isoformat(), event.service)

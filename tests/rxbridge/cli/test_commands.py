@@ -39,7 +39,7 @@ def test_check_is_content_when_everything_is_there(
         assert check.wait() == 0, check.stdout
 
     assert set(checks(check.stdout).values()) == {"ok"}
-    expected = ["configuration", "journal", "disk", "API key", "products", "feed", "PulseStream"]
+    expected = ["configuration", "journal", "disk", "API key", "pipelines", "products", "feed", "PulseStream"]
     assert list(checks(check.stdout)) == expected
     assert pulsestream_key not in check.stdout + check.stderr
 
@@ -88,6 +88,7 @@ def test_check_says_what_is_wrong_and_what_to_do(command: Start, pulsestream: Em
         "journal": "FAIL",
         "disk": "ok",
         "API key": "ok",
+        "pipelines": "ok",
         "products": "FAIL",
         "feed": "FAIL",
         "PulseStream": "FAIL",
@@ -101,7 +102,7 @@ def test_check_offline_asks_no_server(command: Start) -> None:
     check = command("check", "--offline", PULSESTREAM_API_KEY="any", RXBRIDGE_JOURNAL_MAX_BYTES="1MB")
 
     assert check.wait() == 0, check.stdout
-    assert list(checks(check.stdout)) == ["configuration", "journal", "disk", "API key"]
+    assert list(checks(check.stdout)) == ["configuration", "journal", "disk", "API key", "pipelines"]
 
 
 def test_check_misses_the_key_and_the_room(command: Start) -> None:

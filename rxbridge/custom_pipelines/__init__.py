@@ -1,0 +1,34 @@
+"""Pipelines of a user's own, beside or instead of the built-in one: `pipeline(frames) -> Observable[CustomEvent]`.
+
+They run between journal and batch, all of them a frame at a time and on one thread, their timers by the frames' own
+time. So what they make is a function of the frames alone: a restart, the confirmation and the audit make it again.
+"""
+
+from rxbridge.custom_pipelines.clock import FrameClock
+from rxbridge.custom_pipelines.history import History, counts_always, read_history, record_pipelines
+from rxbridge.custom_pipelines.holdings import WARM_UP_FRAMES, Holdings, rebuild_from, release
+from rxbridge.custom_pipelines.loading import BUILTIN, BUILTIN_ONLY, Pipeline, Pipelines, load_pipelines, stateful
+from rxbridge.custom_pipelines.making import Run, custom_events
+from rxbridge.custom_pipelines.withholding import Failures, read_withheld
+
+__all__ = [
+    "BUILTIN",
+    "BUILTIN_ONLY",
+    "WARM_UP_FRAMES",
+    "Failures",
+    "FrameClock",
+    "History",
+    "Holdings",
+    "Pipeline",
+    "Pipelines",
+    "Run",
+    "counts_always",
+    "custom_events",
+    "load_pipelines",
+    "read_history",
+    "read_withheld",
+    "rebuild_from",
+    "record_pipelines",
+    "release",
+    "stateful",
+]

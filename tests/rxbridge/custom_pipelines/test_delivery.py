@@ -1,0 +1,351 @@
+"""Users' pipelines in the delivery half: what is made, acknowledged, held back, and made again after a restart."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import reactivex
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reactivex import Observable
+from reactivex import operators as ops
+from reactivex.abc import SchedulerBase
+
+from operators import only, parse
+from rxbridge.coinbase.decoding import decode
+from rxbridge.custom_pipelines import History, read_history, read_withheld
+from rxbridge.errors import PipelineFailed
+from rxbridge.events import CustomEvent, dead_letter, event
+from rxbridge.journal import MemoryJournal
+from rxbridge.messages import Frame, Trade
+from rxbridge.progress import CONSUMER, STATE_CONSUMER
+from tests.rxbridge.custom_pipelines import candle_pipeline
+from tests.rxbridge.custom_pipelines.support import Half, append, trade
+
+HEARTBEAT = b'{"type":"heartbeat","product_id":"BTC-USD"}'
+TORN = b'{"type":"match'
+
+
+def candles(frames: Observable[Frame], _scheduler: SchedulerBase) -> Observable[CustomEvent]:
+    return candle_pipeline.pipeline(frames)
+
+
+def sizes(frames: Observable[Frame], _scheduler: SchedulerBase) -> Observable[CustomEvent]:
+    """One event for each trade, without a word of what it holds."""
+    return frames.pipe(
+        parse(decode, dead_letter),
+        only(Trade),
+        ops.map(lambda message: event("Size", {"trade": message.trade_id}, event_id=f"size-{message.trade_id}")),
+    )
+
+
+def uninterrupted(contents: list[bytes], build: Callable[..., Any] = candles) -> dict[str, Any]:
+    with MemoryJournal() as journal:
+        append(journal, contents)
+        half = Half(journal, build)
+        assert half.run()
+        return half.contents()
+
+
+def test_every_event_is_delivered_and_every_frame_acknowledged() -> None:
+    contents = [HEARTBEAT, trade(1, 0), trade(2, 1), HEARTBEAT, trade(3, 5)]
+    with MemoryJournal() as journal:
+        append(journal, contents)
+        half = Half(journal, sizes)
+
+        assert half.run()
+
+        assert list(half.contents()) == ["size-1", "size-2", "size-3"]
+        assert half.statistics.received == half.statistics.delivered == 3
+        assert half.statistics.ignored == 2
+        assert half.statistics.made == {"test:0": 3}
+        assert journal.cursor(CONSUMER) == journal.cursor(STATE_CONSUMER) == 5
+
+
+def test_a_candle_that_is_open_holds_its_frames_and_no_others() -> None:
+    with MemoryJournal() as journal:
+        append(journal, [trade(1, 0), trade(2, 1), trade(3, 5), trade(4, 5), HEARTBEAT, HEARTBEAT])
+        half = Half(journal, candles)
+
+        assert half.run()
+
+        assert half.contents() == {
+            "candle-BTC-USD-1700000000": {
+                "product": "BTC-USD",
+                "start": 1700000000,
+                "trades": ["1", "2"],
+                "volume": "2",
+            }
+        }
+        assert journal.cursor(CONSUMER) == 6, "all that was made is delivered"
+        assert journal.cursor(STATE_CONSUMER) == 2, "the second candle begins with the third frame"
+
+
+def test_until_its_first_event_everything_is_held() -> None:
+    with MemoryJournal() as journal:
+        append(journal, [trade(1, 0), HEARTBEAT, trade(2, 1)])
+
+        assert Half(journal, candles).run()
+
+        assert journal.cursor(CONSUMER) == 3
+        assert journal.cursor(STATE_CONSUMER) == 0
+        append(journal, [trade(3, 9)])
+        half = Half(journal, candles)
+        assert half.run()
+        assert half.contents()["candle-BTC-USD-1700000000"]["trades"] == ["1", "2"]
+
+
+def test_a_stateful_pipeline_holds_although_another_stream_of_it_says_nothing() -> None:
+    def both(frames: Observable[Frame], scheduler: SchedulerBase) -> Observable[CustomEvent]:
+        shared = frames.pipe(ops.share())
+        return reactivex.merge(sizes(shared, scheduler), candles(shared, scheduler))
+
+    with MemoryJournal() as journal:
+        append(journal, [trade(1, 0), trade(2, 1)])
+
+        assert Half(journal, both, is_stateful=True).run()
+
+        assert (journal.cursor(CONSUMER), journal.cursor(STATE_CONSUMER)) == (2, 0)
+
+
+PIECES = st.lists(
+    st.one_of(
+        st.just(HEARTBEAT),
+        st.just(TORN),
+        st.builds(trade, st.integers(1, 10**6), st.integers(0, 30), st.sampled_from(["BTC-USD", "ETH-USD"])),
+    ),
+    max_size=40,
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(PIECES, st.lists(st.tuples(st.integers(0, 15), st.integers(0, 4)), max_size=4))
+def test_whatever_ends_in_mid_candle_the_candles_are_those_of_one_run(
+    contents: list[bytes], stops: list[tuple[int, int]]
+) -> None:
+    expected = uninterrupted(contents)
+    delivered: dict[str, Any] = {}
+    # Nothing but what is held helps: a start reads no frame that it must not.
+    with MemoryJournal() as journal, patch("rxbridge.custom_pipelines.holdings.WARM_UP_FRAMES", 0):
+        rest = list(contents)
+        for frames, events in [*stops, (len(contents), None)]:
+            append(journal, rest[:frames])
+            del rest[:frames]
+            half = Half(journal, candles, most=events)
+            half.run()
+            for identity, content in half.contents().items():
+                assert delivered.setdefault(identity, content) == content, "never two things under one id"
+        append(journal, rest)
+        half = Half(journal, candles)
+        assert half.run()
+        delivered |= half.contents()
+
+        assert delivered == expected
+        assert len(list(journal.dead_letters())) == contents.count(TORN)
+        assert journal.cursor(CONSUMER) == len(contents)
+
+
+def test_timers_ring_by_the_time_of_the_frames() -> None:
+    contents = [HEARTBEAT] * 25  # a tenth of a second between two
+    with MemoryJournal() as journal:
+        append(journal, contents)
+        half = Half(journal, candle_pipeline.beats)
+
+        assert half.run()
+
+        counts = [content["frames"] for content in half.contents().values()]
+        assert counts == [10, 10], "and what came since waits for the next second"
+
+
+def test_the_built_in_pipeline_and_two_others_share_a_frame() -> None:
+    with MemoryJournal() as journal:
+        append(journal, [trade(1, 0), TORN, trade(2, 9)])
+        half = Half(journal, sizes, candles, builtin=True, batch_count=100)
+
+        assert half.run()
+
+        assert [(one.event_id, one.ends_frame) for one in half.events] == [
+            ("coinbase-BTC-USD-match-1", False),
+            ("size-1", True),
+            ("coinbase-BTC-USD-match-2", False),
+            ("size-2", False),
+            ("candle-BTC-USD-1700000000", True),
+        ]
+        assert sorted(letter.stage for letter in journal.dead_letters()) == ["parse", "pipeline", "pipeline"]
+        assert half.statistics.received == half.statistics.delivered + half.statistics.dead == 8
+
+
+def test_an_event_that_can_never_be_taken_is_a_dead_letter_of_its_frame() -> None:
+    def bad(frames: Observable[Frame], _scheduler: SchedulerBase) -> Observable[CustomEvent]:
+        return frames.pipe(ops.map(lambda frame: event("", {"offset": frame.offset})))
+
+    with MemoryJournal() as journal:
+        append(journal, [HEARTBEAT])
+
+        assert Half(journal, bad).run()
+
+        (letter,) = journal.dead_letters()
+        assert (letter.offset, letter.event_id, letter.content) == (1, "test:0 1.1", HEARTBEAT)
+        assert "title must not be empty" in letter.reason
+
+
+def failing_at(*trades: int) -> Callable[[Observable[Frame], SchedulerBase], Observable[CustomEvent]]:
+    def refuse(message: Trade) -> CustomEvent:
+        if message.trade_id in trades:
+            raise ValueError(f"I dislike {message.trade_id}")
+        return event("Size", {}, event_id=f"size-{message.trade_id}")
+
+    def build(frames: Observable[Frame], _scheduler: SchedulerBase) -> Observable[CustomEvent]:
+        return frames.pipe(parse(decode, dead_letter), only(Trade), ops.map(refuse))
+
+    return build
+
+
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rxbridge.delivery._LONGEST_BACKOFF_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_a_frame_at_which_a_pipeline_fails_twice_is_withheld_from_it(wait_for: Callable[..., None]) -> None:
+    with MemoryJournal() as journal:
+        append(journal, [trade(1, 0), trade(2, 0), trade(3, 0)])
+        half = Half(journal, failing_at(2))
+        half.delivery.start()
+
+        wait_for(lambda: journal.cursor(CONSUMER) == 3)
+
+        assert half.delivery.drain(10)
+        assert list(half.contents()) == ["size-1", "size-3"]
+        (letter,) = journal.dead_letters()
+        assert (letter.offset, letter.stage, letter.reason) == (2, "pipeline", "ValueError: I dislike 2")
+        assert half.statistics.received == half.statistics.delivered + half.statistics.dead == 3
+        assert read_withheld(journal, 0) == {("test:0", 2): "ValueError: I dislike 2"}
+        # The next process knows it, and fails no more.
+        append(journal, [trade(4, 0)])
+        after = Half(journal, failing_at(2))
+        assert after.run()
+        assert list(after.contents()) == ["size-4"]
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_a_pipeline_that_only_fails_ends_the_delivery_with_its_name(wait_for: Callable[..., None]) -> None:
+    with MemoryJournal() as journal:
+        append(journal, [trade(number, 0) for number in range(1, 50)])
+        half = Half(journal, failing_at(*range(1, 50)))
+        half.delivery.start()
+
+        wait_for(lambda: half.delivery.ended)
+
+        assert isinstance(half.delivery.failure, PipelineFailed)
+        assert "test:0 failed at frame 5, for the 10th time" in str(half.delivery.failure)
+        assert "ValueError: I dislike 5" in str(half.delivery.failure)
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_events_of_another_thread_are_refused_with_the_remedy(wait_for: Callable[..., None]) -> None:
+    def elsewhere(frames: Observable[Frame], _scheduler: SchedulerBase) -> Observable[CustomEvent]:
+        from reactivex.scheduler import NewThreadScheduler  # noqa: PLC0415
+
+        return frames.pipe(
+            ops.observe_on(NewThreadScheduler()), ops.map(lambda frame: event("Late", {"offset": frame.offset}))
+        )
+
+    with MemoryJournal() as journal:
+        half = Half(journal, elsewhere)
+        half.delivery.start()
+
+        def ended() -> bool:
+            append(journal, [HEARTBEAT])
+            return half.delivery.ended
+
+        wait_for(ended)
+
+        assert "give its timers the scheduler" in str(half.delivery.failure)
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_what_is_no_event_is_told_by_its_type(wait_for: Callable[..., None]) -> None:
+    def numbers(frames: Observable[Frame], _scheduler: SchedulerBase) -> Observable[Any]:
+        return frames.pipe(ops.map(lambda frame: frame.offset))
+
+    with MemoryJournal() as journal:
+        append(journal, [HEARTBEAT] * 10)
+        half = Half(journal, numbers)
+        half.delivery.start()
+
+        wait_for(lambda: half.delivery.ended)
+
+        assert "it makes int, and no events; make them by rxbridge.events.event" in str(half.delivery.failure)
+
+
+def test_a_pipeline_that_completes_makes_no_more_and_stops_nobody(log: list[str]) -> None:
+    def first(frames: Observable[Frame], scheduler: SchedulerBase) -> Observable[CustomEvent]:
+        return sizes(frames, scheduler).pipe(ops.take(1))
+
+    with MemoryJournal() as journal:
+        append(journal, [trade(1, 0), trade(2, 0)])
+        half = Half(journal, first, sizes)
+
+        assert half.run()
+
+        assert journal.cursor(CONSUMER) == journal.cursor(STATE_CONSUMER) == 2
+        assert half.statistics.made == {"test:0": 1, "test:1": 1}
+        assert sum("test:0 has completed" in line for line in log) == 1
+
+
+def test_which_pipelines_ran_is_remembered_from_where_on() -> None:
+    with MemoryJournal(keep_seconds=1e10) as journal:
+        append(journal, [trade(1, 0), trade(2, 0)])
+        assert Half(journal, builtin=True).run()
+        append(journal, [trade(3, 0)])
+        assert Half(journal, sizes, builtin=True).run()
+        append(journal, [trade(4, 0)])
+        assert Half(journal, sizes).run()
+
+        history = read_history(journal)
+
+        ran = [[history.counts(name, offset) for offset in (1, 2, 3, 4)] for name in ("builtin", "test:0")]
+        assert ran == [[True, True, True, False], [False, False, True, True]]
+        assert History([]).counts("builtin", 1)
+
+
+def test_the_encoded_event_says_what_was_said() -> None:
+    def told(frames: Observable[Frame], _scheduler: SchedulerBase) -> Observable[CustomEvent]:
+        return frames.pipe(
+            ops.map(
+                lambda _: event(
+                    "A \0 title",
+                    {"price": Decimal("0.10"), "text": "half \ud800"},
+                    timestamp="2026-01-31T08:00:00+01:00",
+                    severity="critical",
+                    event_type="system_event",
+                    service="alerts",
+                    endpoint="/alerts",
+                    tags={"product_id": "BTC-USD"},
+                )
+            )
+        )
+
+    with MemoryJournal() as journal:
+        append(journal, [HEARTBEAT, HEARTBEAT])
+        half = Half(journal, told)
+
+        assert half.run()
+
+        (said,) = half.events
+        body = json.loads(said.body)
+        assert half.statistics.repeated == 1, "the same content has the same id"
+        assert said.event_id == body["event_id"] == body["context"]["request_id"]
+        assert said.event_id.startswith("alerts-")
+        assert (body["severity"], body["event_type"], body["timestamp"]) == (
+            "critical",
+            "system_event",
+            "2026-01-31T07:00:00",
+        )
+        assert body["title"] == "A \N{REPLACEMENT CHARACTER} title"
+        assert body["payload"] == {"price": "0.10", "text": "half \N{REPLACEMENT CHARACTER}"}
+        assert (body["source"]["service"], body["context"]["tags"]) == ("alerts", {"product_id": "BTC-USD"})
