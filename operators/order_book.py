@@ -77,7 +77,7 @@ class OrderBook:
         self._sides = sides
         self._bids = _Bids()
         self._asks = _Asks()
-        self.unknown_deletes = 0
+        self.unknown_deletes: int = 0
 
     def apply_snapshot(self, bids: Iterable[Sequence[str]], asks: Iterable[Sequence[str]]) -> None:
         """Replace everything by these levels of (price, size), in any order; of one price, the last counts.

@@ -22,9 +22,9 @@ class LineBook:
     __slots__ = ("book", "changes", "traded_at")
 
     def __init__(self) -> None:
-        self.book = OrderBook()
-        self.changes = 0  # since the levels were counted
-        self.traded_at = 0  # when the first trade was received since the last update
+        self.book: OrderBook = OrderBook()
+        self.changes: int = 0  # since the levels were counted
+        self.traded_at: int = 0  # when the first trade was received since the last update
 
     def apply_snapshot(self, snapshot: BookSnapshot) -> None:
         """Begin anew.
@@ -66,12 +66,12 @@ class Line:
     __slots__ = ("at", "books", "connection", "index", "is_whole", "sequence", "waiting")
 
     def __init__(self, frame: Frame) -> None:
-        self.connection = frame.connection
+        self.connection: int = frame.connection
         self.books: dict[str, LineBook] = {}
-        self.is_whole = frame.index == 0
-        self.index = -1
-        self.sequence = -1
-        self.at = frame.received_at
+        self.is_whole: bool = frame.index == 0
+        self.index: int = -1
+        self.sequence: int = -1
+        self.at: int = frame.received_at
         self.waiting: dict[str, int] = {}  # since when books are only updated, and have no snapshot
 
     def waits_too_long(self, product: str) -> bool:
@@ -88,6 +88,6 @@ class Shown:
     __slots__ = ("is_reset", "levels", "was_crossed")
 
     def __init__(self) -> None:
-        self.is_reset = True
+        self.is_reset: bool = True
         self.levels: tuple[Levels, Levels] | None = None
-        self.was_crossed = False
+        self.was_crossed: bool = False

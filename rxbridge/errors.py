@@ -216,7 +216,7 @@ class EventRejected(DeliveryError):
 
     def __init__(self, event_id: str, reasons: Sequence[str]) -> None:
         self.event_id = event_id
-        self.reasons = tuple(reasons)
+        self.reasons: tuple[str, ...] = tuple(reasons)
         super().__init__(f"event {quoted(event_id)} refused: " + "; ".join(quoted(r) for r in self.reasons))
 
 

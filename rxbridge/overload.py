@@ -70,7 +70,7 @@ class OverloadMonitor:
     """
 
     def __init__(self, policy: Policy) -> None:
-        self.overloaded = False
+        self.overloaded: bool = False
         self._policy: Policy = policy
         self._loads: deque[Load] = deque()
         self._calm_since: Load | None = None

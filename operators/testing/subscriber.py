@@ -30,8 +30,8 @@ class Subscriber(ObserverBase[A], Generic[A]):
     def __init__(self, *, blocked: bool = False) -> None:
         self.items: list[A] = []
         self.ends: list[Exception | None] = []
-        self.overlaps = 0
-        self.inside = 0
+        self.overlaps: int = 0
+        self.inside: int = 0
         self._blocked = blocked
         self._changed = Condition()
 
@@ -91,9 +91,9 @@ class CountingScheduler(TestScheduler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.timers = 0
-        self.most_pending = 0
-        self.last_ring = 0.0
+        self.timers: int = 0
+        self.most_pending: int = 0
+        self.last_ring: float = 0.0
         self._pending: set[int] = set()
 
     def schedule_relative(

@@ -84,7 +84,7 @@ class Backfill:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.failure: Exception | None = None
-        self.statistics = BackfillStatistics() if statistics is None else statistics
+        self.statistics: BackfillStatistics = BackfillStatistics() if statistics is None else statistics
         self._journal = journal
         self._rest = rest
         wait = _plain(backoff(retry_minimum_seconds, retry_maximum_seconds))

@@ -69,14 +69,14 @@ class Follower:
         quoted: Sequence[str],
         grace_seconds: float,
     ) -> None:
-        self.offset = state.offset
-        self.trackers = awake(state.products)
+        self.offset: int = state.offset
+        self.trackers: dict[str, Tracker] = awake(state.products)
         self._followed: frozenset[str] = frozenset()
         self.add_products(products)
         self._coverage = Coverage(state.coverage, channels, quoted)
         self._grace_seconds = grace_seconds
         self._quoted_to = state.quoted_to
-        self.suspects = dict.fromkeys(state.suspects, 0)
+        self.suspects: dict[str, int] = dict.fromkeys(state.suspects, 0)
 
     def add_products(self, products: Iterable[str]) -> None:
         """Follow these products' trades as well, each from its first one on, or from where it was left."""

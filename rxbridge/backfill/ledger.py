@@ -56,7 +56,7 @@ class Ledger:
         self._statistics = statistics
         self._index = 0
         self._waiting: deque[_Match] = deque()
-        self.dirty = False
+        self.dirty: bool = False
 
     @property
     def has_waiting(self) -> bool:

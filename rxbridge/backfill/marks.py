@@ -36,7 +36,7 @@ class Marks:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self.delivered = self._load()
+        self.delivered: dict[str, int] = self._load()
         self._saved = dict(self.delivered)
         self._snapshots: deque[tuple[int, dict[str, int]]] = deque()
 

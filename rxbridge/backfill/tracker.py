@@ -60,7 +60,7 @@ class Tracker:
         self.first = first
         self.head = head
         self.hint = hint
-        self.holes = list(holes)
+        self.holes: list[Hole] = list(holes)
         self._leap: int | None = None
 
     @classmethod

@@ -38,7 +38,7 @@ from rxbridge.cli.options import (
 from rxbridge.errors import ConfigError, PipelineFailed, RxBridgeError, SubscriptionRejected, Unauthorized
 from rxbridge.version import __version__
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Coinbase market data, delivered to PulseStream with nothing lost and nothing stored twice.",
     no_args_is_help=True,
     add_completion=False,

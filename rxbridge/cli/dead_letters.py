@@ -10,7 +10,9 @@ import typer
 
 from rxbridge.cli.options import NOT_ALL_DELIVERED, Channels, Config, FeedOption, JournalPath, PulseStreamUrl, arguments
 
-letters_app = typer.Typer(help="List, show, retry, export or purge what was refused for good.", no_args_is_help=True)
+letters_app: typer.Typer = typer.Typer(
+    help="List, show, retry, export or purge what was refused for good.", no_args_is_help=True
+)
 
 
 class Stage(StrEnum):

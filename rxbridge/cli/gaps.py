@@ -10,7 +10,7 @@ import typer
 
 from rxbridge.cli.options import Config, JournalPath
 
-gaps_app = typer.Typer(help="List what is known to be missing, and why.")
+gaps_app: typer.Typer = typer.Typer(help="List what is known to be missing, and why.")
 
 
 class Kind(StrEnum):

@@ -32,7 +32,8 @@ class WebSocket(websocket.WebSocket):
     def __init__(self, max_frame_bytes: int) -> None:
         # One thread does everything, so no locks; whoever decodes the JSON validates its UTF-8.
         super().__init__(enable_multithread=False, skip_utf8_validation=True)  # pyright: ignore[reportUnknownMemberType]
-        self.cont_frame = self._fragments = _BoundedFragments(max_frame_bytes)
+        self._fragments = _BoundedFragments(max_frame_bytes)
+        self.cont_frame: _BoundedFragments = self._fragments
         self._frames: _BoundedFrames | None = None
         self._max_frame_bytes = max_frame_bytes
 
@@ -49,7 +50,8 @@ class WebSocket(websocket.WebSocket):
             self.connect(url, socket=transport, redirect_limit=0)  # pyright: ignore[reportUnknownMemberType]
         except (ValueError, CookieError) as error:  # websocket-client lets these of a malformed answer through
             raise websocket.WebSocketException(f"malformed answer: {error}") from error
-        self.frame_buffer = self._frames = _BoundedFrames(transport.recv, self._max_frame_bytes)
+        self._frames = _BoundedFrames(transport.recv, self._max_frame_bytes)
+        self.frame_buffer: _BoundedFrames = self._frames
 
     @property
     def progress(self) -> int:
@@ -85,7 +87,7 @@ class _BoundedFrames(websocket.frame_buffer):
 
     def __init__(self, read: Callable[[int], bytes], limit: int) -> None:
         super().__init__(read, skip_utf8_validation=True)
-        self.received = 0
+        self.received: int = 0
         self._limit = limit
         self._chunk = b""
         self._position = 0
@@ -136,7 +138,7 @@ class _BoundedFragments(websocket.continuous_frame):
 
     def __init__(self, limit: int) -> None:
         super().__init__(fire_cont_frame=False, skip_utf8_validation=True)
-        self.received = 0
+        self.received: int = 0
         self._limit = limit
 
     def add(self, frame: ABNF) -> None:
@@ -149,7 +151,7 @@ class _BoundedFragments(websocket.continuous_frame):
             self.cont_data[1] += data
         else:
             self.recving_frames = frame.opcode
-            self.cont_data = [frame.opcode, data if frame.fin else bytearray(data)]
+            self.cont_data: list[Any] | None = [frame.opcode, data if frame.fin else bytearray(data)]
         if not frame.fin:
             self.received += len(data)
         else:

@@ -27,7 +27,7 @@ class ProductsInForce:
     __slots__ = ("current",)
 
     def __init__(self, products: Sequence[str]) -> None:
-        self.current = named("products", products)
+        self.current: tuple[str, ...] = named("products", products)
 
     def set(self, products: Sequence[str]) -> None:
         """Put others in force. May be called from any thread.

@@ -66,7 +66,7 @@ class RenewalPlan:
     """
 
     def __init__(self, connection: int, every_seconds: float, wait_seconds: float) -> None:
-        self.deadline = inf
+        self.deadline: float = inf
         self._connection = connection
         self._every_seconds = every_seconds or inf
         self._wait_seconds = wait_seconds

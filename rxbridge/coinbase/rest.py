@@ -94,8 +94,8 @@ class RestClient:
         max_answer_bytes: int = 2**20,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.url = url.rstrip("/")
-        self.timeout_seconds = connect_timeout_seconds + 2 * read_timeout_seconds
+        self.url: str = url.rstrip("/")
+        self.timeout_seconds: float = connect_timeout_seconds + 2 * read_timeout_seconds
         self._host = _host(url)
         self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
         self._max_answer_bytes = max_answer_bytes

@@ -86,7 +86,7 @@ class Lifeline:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self.disposed = False
+        self.disposed: bool = False
 
     def hold(self, connection: socket.socket) -> None:
         """Hold this socket from now on, in place of the one before.
@@ -134,7 +134,7 @@ class DeadlineSocket:
 
     def __init__(self, connection: socket.socket, lifeline: Lifeline, deadline: float, limit: float = inf) -> None:
         self.deadline = deadline
-        self.received = 0
+        self.received: int = 0
         self.limit = limit
         self._connection = connection
         self._lifeline = lifeline

@@ -26,12 +26,12 @@ class Watchdog:
 
     def __init__(self, stall_seconds: float, now: float) -> None:
         self.alive_at: float = now
-        self.answers_pings = False
+        self.answers_pings: bool = False
         self._step_seconds = stall_seconds / _STEPS
         self._silent_since: float = now
         self._steps = 0
         self._received = 0
-        self.deadline = now + self._step_seconds
+        self.deadline: float = now + self._step_seconds
 
     def look(self, now: float, received: int) -> Finding:
         """Take one step, at the deadline or after it.

@@ -84,7 +84,7 @@ class PulseStream(ObserverBase[object], DisposableBase):
         read_timeout_seconds: float = 120.0,
         ca_file: str | Path | None = None,
     ) -> None:
-        self.refused_items = 0
+        self.refused_items: int = 0
         self._refused = _tell_refused if refused is None else refused
         self._title, self._service, self._environment = title, service, environment
         self._rules = EventRules(environment)

@@ -52,12 +52,12 @@ class Fault:
         Raises:
             ConfigError: A kind or a parameter is not known, or a value makes no sense.
         """
-        self.kind = kind
-        self.at = at
-        self.seconds = seconds
-        self.every = every
-        self.times = times
-        self.probability = probability
+        self.kind: str = kind
+        self.at: float = at
+        self.seconds: float | None = seconds
+        self.every: float | None = every
+        self.times: int | None = times
+        self.probability: float = probability
         self.side: Side | None = side
         self._given = {name: value for name, value in parameters.items() if value is not None}
         kinds = _kinds(kind, side)

@@ -87,7 +87,7 @@ class Faults:
         self._by_kind: dict[str, list[_Running]] = {}
         for fault, running in self._running.items():
             self._by_kind.setdefault(fault.kind, []).append(running)
-        self.counts = dict.fromkeys(self._by_kind, 0)
+        self.counts: dict[str, int] = dict.fromkeys(self._by_kind, 0)
         self._clock = clock
         self._started_at: float | None = None
         self._lock = Lock()

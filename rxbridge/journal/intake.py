@@ -69,7 +69,7 @@ class Intake:
         self._room = 0
         self._problem = ""
         self._closing = False
-        self.give_up_at = math.inf
+        self.give_up_at: float = math.inf
         self._end: JournalError | None = None
         self._measure_room()
 

@@ -28,8 +28,8 @@ class Pending:
     """
 
     def __init__(self, chunk_bytes: int) -> None:
-        self.frames = 0
-        self.bytes = 0
+        self.frames: int = 0
+        self.bytes: int = 0
         self._chunk_bytes = chunk_bytes
         self._chunks: deque[Chunk] = deque()
         self._open = Chunk()

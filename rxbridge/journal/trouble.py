@@ -50,7 +50,7 @@ class Episode:
         self._tell = tell
         self._began = 0.0
         self._told = False
-        self.problem = ""
+        self.problem: str = ""
 
     def __bool__(self) -> bool:
         """Whether it goes on."""

@@ -18,7 +18,7 @@ class Task:
 
     def __init__(self, *steps: tuple[str, Sequence[tuple[Any, ...]]]) -> None:
         self.steps = steps
-        self.done = Event()
+        self.done: Event = Event()
         self.error: Exception | None = None
 
 

@@ -50,7 +50,7 @@ class Writer:
         try:
             self._store = file.open(self._sidecar)
             outcome = self._store.load()
-            self.intake = Intake(
+            self.intake: Intake = Intake(
                 self._path,
                 retention=file.retention,
                 max_pending_bytes=max_pending_bytes,

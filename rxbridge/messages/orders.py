@@ -57,31 +57,31 @@ class Order(MessageBase, frozen=True, gc=False, kw_only=True):
 class OrderReceived(Order, frozen=True, gc=False, tag="received"):
     """It was taken; it may be matched at once, and is not in the book yet."""
 
-    kind = "received"
+    kind: ClassVar[OrderKind] = "received"
 
 
 class OrderOpen(Order, frozen=True, gc=False, tag="open"):
     """It is in the book, with what was not matched at once."""
 
-    kind = "open"
+    kind: ClassVar[OrderKind] = "open"
 
 
 class OrderDone(Order, frozen=True, gc=False, tag="done"):
     """It is in the book no longer."""
 
-    kind = "done"
+    kind: ClassVar[OrderKind] = "done"
 
 
 class OrderChange(Order, frozen=True, gc=False, tag="change"):
     """Its size or price has changed; it need not be in the book."""
 
-    kind = "change"
+    kind: ClassVar[OrderKind] = "change"
 
 
 class OrderActivate(Order, frozen=True, gc=False, tag="activate"):
     """A stop order was set off; Coinbase tells only whose it is."""
 
-    kind = "activate"
+    kind: ClassVar[OrderKind] = "activate"
 
 
 class RfqMatch(TradeBase, frozen=True, gc=False, tag="rfq_match"):

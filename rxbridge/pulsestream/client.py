@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from rxbridge.events import EncodedEvent
-from rxbridge.pulsestream.address import parse_address
+from rxbridge.pulsestream.address import Address, parse_address
 from rxbridge.pulsestream.answers import BatchAnswer, decode, failure, read_batch
 from rxbridge.pulsestream.transport import Transport
 
@@ -80,7 +80,7 @@ class PulseStreamClient:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.address = parse_address(url)
+        self.address: Address = parse_address(url)
         self._transport = Transport(
             key,
             connect_timeout_seconds=connect_timeout_seconds,

@@ -92,10 +92,10 @@ class PendingBatch:
     def __init__(self, events: Sequence[EncodedEvent], probes: Probes | None = None) -> None:
         self.events = events
         self.refusals: deque[Refusal] = deque()
-        self.throttled = 0
-        self.newly_stored = 0
-        self.early_seconds = 0.0
-        self.probing = False
+        self.throttled: int = 0
+        self.newly_stored: int = 0
+        self.early_seconds: float = 0.0
+        self.probing: bool = False
         self._probes = Probes() if probes is None else probes
         self._fates = bytearray(len(events))
         self._acknowledged = 0

@@ -71,7 +71,7 @@ class Transaction:
         self._store = store
         self._limiter = limiter
         self._tenant = tenant
-        self.begun_at = now.isoformat()
+        self.begun_at: str = now.isoformat()
         self._now = now
         self._budget = budget
         self._ingested_at = database_time(now)

@@ -138,7 +138,7 @@ class ScheduledServer(uvicorn.Server):
         server = await loop.create_server(
             self._connection, sock=listener, ssl=self.config.ssl, backlog=self.config.backlog
         )
-        self.servers = [server]
+        self.servers: list[asyncio.Server] = [server]
 
     def _connection(self) -> Connection:
         return Connection(self.config, self.server_state, self.lifespan.state, asyncio.get_running_loop())

@@ -28,7 +28,7 @@ class Service:
 
     def __init__(self, store: Store, *, rate_limit: int, clock: Callable[[], float]) -> None:
         self.store = store
-        self.limiter = RateLimiter(rate_limit, clock)
+        self.limiter: RateLimiter = RateLimiter(rate_limit, clock)
         self.clock = clock
 
     def authenticate(self, request: Request) -> Tenant:

@@ -8,9 +8,9 @@ try:
     from rxbridge.simulator.options import SimulatorOptions
     from rxbridge.simulator.session import SimulatorStatistics
     from rxbridge.simulator.simulator import Simulator, serve
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "websockets":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "websockets":
         raise
-    raise MissingExtra("websockets", "demo") from error
+    raise MissingExtra("websockets", "demo") from _missing
 
 __all__ = ["TRADES_KEPT", "Simulator", "SimulatorOptions", "SimulatorStatistics", "describe", "serve"]

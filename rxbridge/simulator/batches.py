@@ -116,7 +116,7 @@ class Status:
             products: Those there are, also those that are delisted.
             audience: Who listens.
         """
-        self.frame = status(products)
+        self.frame: bytes = status(products)
         self._audience = audience
 
     def send(self) -> None:

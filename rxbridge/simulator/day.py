@@ -59,8 +59,8 @@ class Day:
         interval.high = max(interval.high, price)
         interval.low = min(interval.low, price)
         interval.volume += size
-        self.high = max(self.high, price)
-        self.low = min(self.low, price)
+        self.high: int = max(self.high, price)
+        self.low: int = min(self.low, price)
         self.volume += size
 
     def _move(self, number: int, price: int) -> None:
@@ -70,7 +70,7 @@ class Day:
         self._total()
 
     def _total(self) -> None:
-        self.open = self._intervals[0].open
+        self.open: int = self._intervals[0].open
         self.high = max(interval.high for interval in self._intervals)
         self.low = min(interval.low for interval in self._intervals)
-        self.volume = sum(interval.volume for interval in self._intervals)
+        self.volume: int = sum(interval.volume for interval in self._intervals)

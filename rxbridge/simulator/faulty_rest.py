@@ -44,7 +44,7 @@ class Rest:
         self._products = products
         self._markets = markets
         self._delisted = delisted
-        self.longest_delay_seconds = max(
+        self.longest_delay_seconds: float = max(
             (fault.number("delay_seconds") for fault in faults.of("rest_slow")), default=0.0
         )
 

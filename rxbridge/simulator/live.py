@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import accumulate
 from random import Random
@@ -119,8 +120,8 @@ class LiveFeed(Feed):
             ticker_batch_seconds: The time between the tickers of a product on `ticker_batch`.
             status_seconds: The time between the frames of `status`.
         """
-        self.channels = CHANNELS
-        self.markets = {
+        self.channels: Mapping[str, str] = CHANNELS
+        self.markets: Mapping[str, Market] = {
             product.product_id: Market(
                 product,
                 seed=seed,
@@ -134,8 +135,10 @@ class LiveFeed(Feed):
             for product in products
             if product.kind != "delisted"
         }
-        self.delisted = {product.product_id: product for product in products if product.kind == "delisted"}
-        self.products = frozenset(self.markets)
+        self.delisted: Mapping[str, Product] = {
+            product.product_id: product for product in products if product.kind == "delisted"
+        }
+        self.products: AbstractSet[str] = frozenset(self.markets)
         self._random = Random(f"{seed} arrivals")  # noqa: S311  (a market, not a secret)
         self._rate = rate
         self._trades_left = max_trades

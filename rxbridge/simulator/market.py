@@ -140,7 +140,7 @@ class Market:
             opened_ns,
         )
         self._volume_before = round((DAYS_A_MONTH - 1) * self._day.volume * self._random.uniform(0.5, 1.5))
-        self.sequence = self._random.randrange(100_000_000, 100_000_000_000)
+        self.sequence: int = self._random.randrange(100_000_000, 100_000_000_000)
         self._first_id = self._random.randrange(10_000_000, 1_000_000_000)
         self._next_id = self._first_id
         self._time_ns = opened_ns
@@ -152,7 +152,7 @@ class Market:
         self._book_changes_per_second = book_changes_per_second
         dice = Random(f"{seed} {product.product_id} book")  # noqa: S311  (a market, not a secret)
         bid = max(1, round(self._middle))
-        self.book = Book(dice, bid=bid, ask=bid + 1, size_at=lambda price: self._size(price, dice), depth=depth)
+        self.book: Book = Book(dice, bid=bid, ask=bid + 1, size_at=lambda price: self._size(price, dice), depth=depth)
         if product.kind == "untraded":
             return
         self.order(opened_ns, at_most=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 
 import msgspec
@@ -13,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from rxbridge.errors import ConfigError
 from rxbridge.simulator import wire
+from rxbridge.simulator.market import Market
 from rxbridge.simulator.playback import Listeners, TimedFrame, when_due
 from rxbridge.simulator.protocol import Subscription
 from rxbridge.simulator.session import Feed, Session
@@ -75,9 +77,10 @@ class ReplayFeed(Feed):
         self._recording = recording
         self._speed = speed
         self._heartbeat_seconds = heartbeat_seconds
-        self._first_received_at, self.products, self._has_heartbeats = _survey(recording())
-        self.channels = CHANNELS
-        self.markets = {}
+        self._first_received_at, products, self._has_heartbeats = _survey(recording())
+        self.products: AbstractSet[str] = products
+        self.channels: Mapping[str, str] = CHANNELS
+        self.markets: Mapping[str, Market] = {}
         self._listeners = Listeners()
 
     async def run(self) -> None:

@@ -58,7 +58,7 @@ class SimulatorServer:
             rest_limit: How many REST requests are answered.
             faults: What goes wrong, and when, counted from when clients can connect.
         """
-        self.statistics = SimulatorStatistics(faults=faults.counts)
+        self.statistics: SimulatorStatistics = SimulatorStatistics(faults=faults.counts)
         self._service = service
         self._port = port
         self._subscribe_deadline_seconds = subscribe_deadline_seconds

@@ -66,7 +66,7 @@ class Session:
             too_slow: Called by `push` when more than that waits.
         """
         self.connection = connection
-        self.subscriptions = Subscriptions()
+        self.subscriptions: Subscriptions = Subscriptions()
         self._frames = statistics.frames
         self._backlog_limit_bytes = backlog_limit_bytes
         self._too_slow = too_slow

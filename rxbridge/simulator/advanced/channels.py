@@ -139,7 +139,7 @@ class TickerBatch(Ticker):
 class Candles(Channel):
     """Five minutes each; the last one is told again and again until the next begins."""
 
-    every_seconds = 1.0
+    every_seconds: ClassVar[float] = 1.0
     sent_as = "candles"
 
     def __init__(self, market: Market) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from random import Random
 
 from rxbridge.simulator.advanced import wire
@@ -13,6 +14,8 @@ from rxbridge.simulator.advanced.client import Client
 from rxbridge.simulator.advanced.protocol import HEARTBEATS
 from rxbridge.simulator.advanced.service import AdvancedFeed
 from rxbridge.simulator.live import LiveFeed
+from rxbridge.simulator.market import Market
+from rxbridge.simulator.products import Product
 from rxbridge.simulator.protocol import Subscription
 
 MOST_UPTIME_SECONDS = 1_000_000
@@ -29,10 +32,10 @@ class AdvancedLive(AdvancedFeed):
             exchange: Has the markets and their time, and makes their trades.
             seed: Makes up for how long the server has been running.
         """
-        self.channels = frozenset({*CHANNELS, HEARTBEATS[0]})
-        self.products = exchange.products
-        self.markets = exchange.markets
-        self.delisted = exchange.delisted
+        self.channels: AbstractSet[str] = frozenset({*CHANNELS, HEARTBEATS[0]})
+        self.products: AbstractSet[str] = exchange.products
+        self.markets: Mapping[str, Market] = exchange.markets
+        self.delisted: Mapping[str, Product] = exchange.delisted
         self._exchange = exchange
         self._now_ns = exchange.clock.now_ns
         self._open: dict[Subscription, Channel] = {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from rxbridge.simulator.advanced import wire
 from rxbridge.simulator.advanced.client import Client
 from rxbridge.simulator.advanced.protocol import HEARTBEATS
 from rxbridge.simulator.advanced.service import AdvancedFeed
+from rxbridge.simulator.market import Market
 from rxbridge.simulator.playback import Listeners, TimedFrame, when_due
 from rxbridge.simulator.protocol import Subscription
 
@@ -120,9 +122,9 @@ class AdvancedReplay(AdvancedFeed):
         self._speed = speed
         self._heartbeat_seconds = heartbeat_seconds
         self._survey = _survey(recording())
-        self.channels = frozenset(SUBSCRIBED_AS.values())
-        self.products = frozenset(product for _, product in self._survey.offers - {HEARTBEATS})
-        self.markets = {}
+        self.channels: AbstractSet[str] = frozenset(SUBSCRIBED_AS.values())
+        self.products: AbstractSet[str] = frozenset(product for _, product in self._survey.offers - {HEARTBEATS})
+        self.markets: Mapping[str, Market] = {}
         self._listeners = Listeners()
         self._started_ns = time.monotonic_ns()
 
