@@ -24,6 +24,8 @@ from operators import (
     batch,
     conflate,
     dedupe,
+    detect_gaps,
+    group_by_product,
     only,
     order_books,
     parse,
@@ -75,6 +77,8 @@ def operators(items: int) -> list[Cost]:
         ("throttle", throttle(_FAR, _key, scheduler=scheduler), _throttle_loop),
         ("sample_latest", sample_latest(_FAR, _key, scheduler=scheduler), _conflate_loop),
         ("rate_limit", rate_limit(int(_BURST), hold=0, burst=int(_BURST), scheduler=scheduler), _rate_loop),
+        ("detect_gaps", detect_gaps(_itself, _one_key, found=_ignore), _gaps_loop),
+        ("group_by_product", _grouped, _group_loop),
         ("stall_after", stall_after(_FAR, TimeoutError, scheduler=scheduler), _stall_loop),
         ("retry_with_backoff", retry_with_backoff(lambda _, __: _FAR, scheduler=scheduler), _retry_loop),
     ]
@@ -304,6 +308,46 @@ def _rate_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
         if tokens >= 1:
             tokens -= 1
             take(item)
+
+
+def _one_key(_item: int) -> int:
+    return 0
+
+
+def _gaps_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    expected: OrderedDict[int, int] = OrderedDict()
+    for item in items:
+        key, number = _one_key(item), _itself(item)
+        if key in expected:
+            expected.move_to_end(key)
+            if number > expected[key]:
+                _ignore((key, expected[key], number))
+        expected[key] = number + 1
+        take(item)
+
+
+def _grouped(source: Observable[int]) -> Observable[int]:
+    """Each group subscribed to as such: merging them again, as `ops.flat_map` does, costs more than the groups."""
+
+    def subscribe(observer: ObserverBase[int], _scheduler: SchedulerBase | None = None) -> DisposableBase:
+        def follow(group: Observable[int]) -> None:
+            group.subscribe(_ignore)
+
+        return group_by_product(_key)(source).subscribe(follow, observer.on_error, observer.on_completed)
+
+    return Observable(subscribe)
+
+
+def _group_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    groups: OrderedDict[int, list[Callable[[Any], None]]] = OrderedDict()
+    for item in items:
+        key = _key(item)
+        if key in groups:
+            groups.move_to_end(key)
+        else:
+            groups[key] = [take]
+        for subscriber in groups[key]:
+            subscriber(item)
 
 
 def _book_loop(book: OrderBook, changes: Iterable[Update], take: Callable[[Any], None]) -> None:

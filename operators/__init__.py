@@ -14,10 +14,12 @@ from operators.batch import batch
 from operators.books import order_books
 from operators.conflate import conflate
 from operators.dedupe import dedupe
+from operators.detect_gaps import detect_gaps
+from operators.group_by_product import group_by_product
 from operators.only import only
 from operators.order_book import OrderBook
-from operators.rate_limit import rate_limit
 from operators.play_back import play_back
+from operators.rate_limit import rate_limit
 from operators.replay_clock import ReplayClock
 from operators.retry import retry_with_backoff
 from operators.sample_latest import sample_latest
@@ -33,11 +35,13 @@ __all__ = [
     "batch",
     "conflate",
     "dedupe",
+    "detect_gaps",
+    "group_by_product",
     "only",
     "order_books",
     "parse",
-    "rate_limit",
     "play_back",
+    "rate_limit",
     "retry_with_backoff",
     "sample_latest",
     "stall_after",
