@@ -13,8 +13,9 @@ from typing import Any
 def call_text(build: Callable[..., Any]) -> str:
     """What a function puts its source through: the operators in the `.pipe(...)` that it returns, each on a line.
 
-    Without a `.pipe` it is the expression that is returned. The keyword `scheduler` is left out, since all have it.
-    Empty where the source cannot be read, as that of a function typed at a prompt.
+    Without a `.pipe` it is the expression that is returned. Left out are the keyword `scheduler`, since all have it,
+    and what is only there to watch: the clock's own operators. Empty where the source cannot be read, as that of a
+    function typed at a prompt.
     """
     try:
         source = dedent(inspect.getsource(build))
@@ -25,7 +26,7 @@ def call_text(build: Callable[..., Any]) -> str:
     if returned is None:
         return ""
     if isinstance(returned, ast.Call) and isinstance(returned.func, ast.Attribute) and returned.func.attr == "pipe":
-        return "\n".join(_text(source, step) for step in returned.args)
+        return "\n".join(_text(source, step) for step in returned.args if not _watches(step))
     return _text(source, returned)
 
 
@@ -41,6 +42,10 @@ def _returned(tree: ast.AST) -> ast.expr | None:
         if isinstance(node, ast.Lambda):
             return node.body
     return found
+
+
+def _watches(step: ast.expr) -> bool:
+    return isinstance(step, ast.Call) and isinstance(step.func, ast.Attribute) and step.func.attr.startswith("watch")
 
 
 def _text(source: str, node: ast.expr) -> str:

@@ -8,8 +8,8 @@ from math import ceil, floor, log10
 from typing import Any
 
 from operators.marble.faces import CHARACTER, Face, Faces
+from operators.testing.run import Lane, Run
 from operators.testing.timeline import Moment
-from operators.testing.virtual_time import Lane, Run
 
 ROW = 35.0
 """From one row of beads to the next above it, in pixels."""
@@ -110,7 +110,7 @@ class _Items:
 
 def lay_out(run: Run[Any], call: str, faces: Faces) -> Layout:
     """Find the place of everything."""
-    lanes = [_items(lane, faces) for lane in (*run.sources, run.result, *run.told)]
+    lanes = [_items(lane, faces) for lane in (*run.sources, run.result, *run.watched, *run.told)]
     times = [moment.time for one in lanes for moment in one.lane.timeline]
     last = max([run.end, *times]) if times or run.end else 1.0
     first = 0.0
@@ -204,8 +204,6 @@ def _spans(one: _Items, scale: _Scale, line_end: float) -> Iterable[Span]:
     ended = {round(end.time, 6) for end in one.ends}
     for subscription in one.lane.subscriptions:
         end = subscription.end
-        if end is None and one.lane.kind == "result" and ended:
-            end = max(ended)
         right = line_end if end is None else scale.x(end)
         disposed = end is not None and round(end, 6) not in ended
         yield Span(scale.x(subscription.start), right, end is None, disposed, end)

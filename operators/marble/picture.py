@@ -12,7 +12,8 @@ from operators.marble.calls import call_text
 from operators.marble.faces import Faces, label_of
 from operators.marble.layout import lay_out
 from operators.marble.svg import draw
-from operators.testing.virtual_time import Lane, Run, VirtualTime
+from operators.testing.run import Lane, Run
+from operators.testing.virtual_time import VirtualTime
 
 _MOST_TOLD = 40
 """After so many moments of a lane the description says how many more there are."""
@@ -52,7 +53,7 @@ class Marble:
 
     def description(self) -> str:
         """The picture in words, for those who do not see it."""
-        lanes = [*self.run.sources, self.run.result, *self.run.told]
+        lanes = [*self.run.sources, self.run.result, *self.run.watched, *self.run.told]
         through = f" Through {' '.join(self.call.split())}." if self.call else ""
         return " ".join(self._in_words(lane) for lane in lanes) + through
 

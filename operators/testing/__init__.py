@@ -10,9 +10,10 @@ threads, and `CountingScheduler` counts timers. Nothing here needs a test framew
 
 from operators.testing.conservation import assert_conserved
 from operators.testing.market import Quote, Trade, quote, quotes, trade, trades
+from operators.testing.run import Lane, Run, Subscription
 from operators.testing.subscriber import CountingScheduler, Subscriber, wait_for_turn
 from operators.testing.timeline import Moment, Timeline, assert_timeline, timeline
-from operators.testing.virtual_time import Lane, Run, Subscription, VirtualTime
+from operators.testing.virtual_time import VirtualTime
 
 __all__ = [
     "CountingScheduler",

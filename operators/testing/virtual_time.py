@@ -3,111 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from reactivex import Observable
+from reactivex import GroupedObservable, Observable
+from reactivex import operators as ops
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.scheduler import VirtualTimeScheduler
 
+from operators.testing.run import Place, Recorder, Run
 from operators.testing.timeline import Kind, Moment, Timeline, timeline
 
 A = TypeVar("A")
+K = TypeVar("K")
 
 MOST_ACTIONS = 1_000_000
 """After so many actions a run without an end is taken for one that has none."""
 
 _START = 0.0
-
-
-@dataclass(frozen=True)
-class Subscription:
-    """From when to when a source was subscribed to, in seconds; `end` is None if it still was when the run was over."""
-
-    start: float
-    end: float | None = None
-
-
-@dataclass(frozen=True)
-class Lane(Generic[A]):
-    """What happened at one place.
-
-    Attributes:
-        name: Of the place.
-        kind: `source`; `told`, a callback; or `result`.
-        timeline: What it emitted, or was told, and when.
-        subscriptions: Of a source or the result, in the order in which they were made.
-        hot: Whether it is a source that emits also when nobody is subscribed.
-    """
-
-    name: str
-    kind: Literal["source", "told", "result"]
-    timeline: Timeline[A]
-    subscriptions: tuple[Subscription, ...] = ()
-    hot: bool = False
-
-
-@dataclass(frozen=True)
-class Run(Generic[A]):
-    """What happened while an observable was subscribed to.
-
-    Attributes:
-        result: What the subscriber got.
-        sources: Those of `VirtualTime.cold` and `hot`, in the order in which they were made.
-        told: What the callbacks of `VirtualTime.told` were told, likewise.
-        end: When it was over: seconds of virtual time.
-    """
-
-    result: Lane[A]
-    sources: tuple[Lane[Any], ...]
-    told: tuple[Lane[Any], ...]
-    end: float
-
-    @property
-    def timeline(self) -> Timeline[A]:
-        """What the subscriber got, and when."""
-        return self.result.timeline
-
-    @property
-    def items(self) -> list[A]:
-        """The items among it."""
-        return self.result.timeline.items
-
-    def source(self, name: str) -> Lane[Any]:
-        """The source of that name. Raises KeyError if there is none."""
-        return {lane.name: lane for lane in self.sources}[name]
-
-    def told_to(self, name: str) -> list[Any]:
-        """What the callback of that name was told, in order. Raises KeyError if there is none."""
-        return {lane.name: lane for lane in self.told}[name].timeline.items
-
-
-@dataclass
-class _Recorder:
-    """A lane while it is being recorded."""
-
-    name: str
-    kind: Literal["source", "told", "result"]
-    hot: bool = False
-    moments: list[Moment[Any]] = field(default_factory=list[Moment[Any]])
-    starts: list[float] = field(default_factory=list[float])
-    ends: dict[int, float] = field(default_factory=dict[int, float])
-
-    def begin(self, time: float) -> Callable[[float], None]:
-        number = len(self.starts)
-        self.starts.append(time)
-
-        def end(at: float) -> None:
-            self.ends.setdefault(number, at)
-
-        return end
-
-    def lane(self) -> Lane[Any]:
-        subscriptions = tuple(Subscription(start, self.ends.get(number)) for number, start in enumerate(self.starts))
-        return Lane(self.name, self.kind, Timeline(tuple(self.moments)), subscriptions, self.hot)
 
 
 class VirtualTime(VirtualTimeScheduler):
@@ -132,7 +48,7 @@ class VirtualTime(VirtualTimeScheduler):
 
     def __init__(self) -> None:
         super().__init__(_START)
-        self._recorders: list[_Recorder] = []
+        self._recorders: list[Recorder] = []
 
     @property
     def seconds(self) -> float:
@@ -167,7 +83,7 @@ class VirtualTime(VirtualTimeScheduler):
 
         Of two with one name the second is drawn on the same line: make it when the first has failed, to be retried.
         """
-        recorder = self._source(name, hot=False)
+        recorder = self._recorder(name, "source")
         moments = _moments(marbles, values, named, error)
 
         def subscribe(observer: ObserverBase[Any], _scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -205,7 +121,7 @@ class VirtualTime(VirtualTimeScheduler):
         **named: Any,
     ) -> Observable[Any]:
         """A source that goes its way from now on, whoever is subscribed; otherwise as `cold`."""
-        recorder = self._source(name, hot=True)
+        recorder = self._recorder(name, "source", hot=True)
         observers: list[ObserverBase[Any]] = []
         for moment in _moments(marbles, values, named, error):
             self.schedule_relative(moment.time, partial(self._emit, recorder, moment, observers))
@@ -225,13 +141,34 @@ class VirtualTime(VirtualTimeScheduler):
 
     def told(self, name: str) -> Callable[..., None]:
         """A callback for an operator, such as `failed` or `repeated`, that keeps what it is told first, and when."""
-        recorder = _Recorder(name, "told")
-        self._recorders.append(recorder)
+        recorder = self._recorder(name, "told")
 
         def tell(item: object, *_: object) -> None:
             recorder.moments.append(Moment(self.seconds, "item", item))
 
         return tell
+
+    def watch(self, name: str) -> Callable[[Observable[A]], Observable[A]]:
+        """An operator that changes nothing, and keeps what passes at this place of a chain, and when.
+
+        A picture that reads its text from the code leaves it out.
+        """
+        recorder = self._recorder(name, "watched")
+
+        def operator(source: Observable[A]) -> Observable[A]:
+            return self._watched(source, recorder)
+
+        return operator
+
+    def watch_groups(
+        self, name: Callable[[Any], str] = str
+    ) -> Callable[[Observable[GroupedObservable[K, A]]], Observable[GroupedObservable[K, A]]]:
+        """Likewise for the groups of a grouped stream: subscribe to each, and keep it under the name of its key."""
+
+        def watch(group: GroupedObservable[K, A]) -> None:
+            group.pipe(self.watch(name(group.key))).subscribe(on_error=_leave, scheduler=self)
+
+        return ops.do_action(watch)
 
     def run(
         self, observable: Observable[A], *, subscribe: float = 0.0, dispose: float = inf, until: float = inf
@@ -247,36 +184,54 @@ class VirtualTime(VirtualTimeScheduler):
         Raises:
             RuntimeError: After a million actions there is still more to do.
         """
-        recorder = _Recorder("result", "result")
-
-        def note(kind: Kind, value: Any = None, error: Exception | None = None) -> None:
-            recorder.moments.append(Moment(self.seconds, kind, value, error))
-
         self._pass_time(subscribe, before=True)
-        end = recorder.begin(self.seconds)
-        subscription = observable.subscribe(
-            partial(note, "item"), partial(note, "error", None), lambda: note("completion"), scheduler=self
-        )
+        recorder = Recorder("result", "result")
+        subscription = self._watched(observable, recorder).subscribe(on_error=_leave, scheduler=self)
         if dispose < until:
             self._pass_time(dispose)
             subscription.dispose()
-            end(self.seconds)
         over = self._pass_time(until)
         lanes = [one.lane() for one in self._recorders]
-        sources, told = ([lane for lane in lanes if lane.kind == kind] for kind in ("source", "told"))
-        return Run(recorder.lane(), tuple(sources), tuple(told), over)
+        sources, told, watched = (
+            tuple(lane for lane in lanes if lane.kind == kind) for kind in ("source", "told", "watched")
+        )
+        return Run(recorder.lane(), sources, told, watched, over)
 
-    def _source(self, name: str, *, hot: bool) -> _Recorder:
+    def _watched(self, observable: Observable[A], recorder: Recorder) -> Observable[A]:
+        def note(kind: Kind, value: Any = None, error: Exception | None = None) -> None:
+            recorder.moments.append(Moment(self.seconds, kind, value, error))
+
+        def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            end = recorder.begin(self.seconds)
+
+            def on_next(item: A) -> None:
+                note("item", item)
+                observer.on_next(item)
+
+            def on_error(error: Exception) -> None:
+                note("error", error=error)
+                observer.on_error(error)
+
+            def on_completed() -> None:
+                note("completion")
+                observer.on_completed()
+
+            subscription = observable.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+            return CompositeDisposable(subscription, Disposable(lambda: end(self.seconds)))
+
+        return Observable(subscribe)
+
+    def _recorder(self, name: str, kind: Place, *, hot: bool = False) -> Recorder:
         for recorder in self._recorders:
-            if (recorder.name, recorder.kind, recorder.hot) == (name, "source", hot):
+            if (recorder.name, recorder.kind, recorder.hot) == (name, kind, hot):
                 return recorder
-        recorder = _Recorder(name, "source", hot)
+        recorder = Recorder(name, kind, hot)
         self._recorders.append(recorder)
         return recorder
 
     def _emit(
         self,
-        recorder: _Recorder,
+        recorder: Recorder,
         moment: Moment[Any],
         observers: list[ObserverBase[Any]],
         _scheduler: SchedulerBase,
@@ -320,3 +275,7 @@ def _moments(
     if isinstance(marbles, Timeline):
         return marbles
     return timeline(marbles, {**(values or {}), **named}, error=error)
+
+
+def _leave(_error: Exception) -> None:
+    """Errors are kept with the rest; nobody else need hear of them."""

@@ -38,6 +38,7 @@ def batches(clock: VirtualTime) -> Observable[list[str]]:
             seconds=5,
             scheduler=clock,
         ),
+        clock.watch("batches"),
         ops.filter(lambda held: len(held) > 1),
     )
 

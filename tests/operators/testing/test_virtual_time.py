@@ -19,7 +19,7 @@ def test_a_cold_source_starts_anew_for_each_subscription() -> None:
 
     assert_timeline(run.timeline, timeline("a----b-|"))
     assert run.source("source").subscriptions == (Subscription(0, 2), Subscription(5, 7))
-    assert run.result.subscriptions == (Subscription(0, None),)
+    assert run.result.subscriptions == (Subscription(0, 7),)
 
 
 def test_a_hot_source_goes_its_way() -> None:
@@ -32,6 +32,25 @@ def test_a_hot_source_goes_its_way() -> None:
     assert_timeline(run.source("source").timeline, timeline("a-b-c-d-|"))
     assert run.source("source").subscriptions == (Subscription(2, 5),)
     assert run.source("source").hot
+
+
+def test_a_place_in_a_chain_can_be_watched() -> None:
+    clock = VirtualTime()
+
+    run = clock.run(clock.cold("1-2-3|").pipe(clock.watch("before"), ops.map(str), ops.take(2)), until=9)
+
+    assert run.items == ["1", "2"]
+    assert_timeline(run.watched[0].timeline, timeline("1-2"))
+    assert run.watched[0].subscriptions == (Subscription(0, 2),)
+
+
+def test_the_groups_of_a_stream_can_be_watched() -> None:
+    clock = VirtualTime()
+
+    run = clock.run(clock.cold("a-b-(a,b)#").pipe(ops.group_by(lambda item: item), clock.watch_groups()))
+
+    assert [lane.name for lane in run.watched] == ["a", "b"]
+    assert_timeline(run.watched[1].timeline, timeline("--b-b----#"))
 
 
 def test_what_a_callback_is_told_is_kept_with_its_time() -> None:
