@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reactivex
-from reactivex import Observable
+from reactivex import GroupedObservable, Observable
 
 from docs.diagrams.scene import letter, scene
 from operators import (
@@ -11,14 +11,18 @@ from operators import (
     batch,
     conflate,
     dedupe,
+    detect_gaps,
+    group_by_product,
     only,
     parse,
+    play_back,
     rate_limit,
     retry_with_backoff,
     sample_latest,
     stall_after,
     throttle,
 )
+from operators.detect_gaps import Gap
 from operators.testing import VirtualTime
 
 
@@ -94,3 +98,37 @@ def sample_latest_scene(clock: VirtualTime) -> Observable[str]:
 def rate_limit_scene(clock: VirtualTime) -> Observable[str]:
     source, dropped = clock.cold("a-b-(c,d)-e-----------------f--|"), clock.told("dropped")
     return source.pipe(rate_limit(1, 5, hold=2, when_full="drop_newest", dropped=dropped, scheduler=clock))
+
+
+def gap_label(item: Gap | int) -> str:
+    if not isinstance(item, Gap):
+        return str(item)
+    return str(item.first) if len(item) == 1 else f"{item.first} to {item.last}"
+
+
+def group_key(item: GroupedObservable[str, str] | str) -> str:
+    return item.key if isinstance(item, GroupedObservable) else item
+
+
+@scene("group_by_product", label=group_key, colour=lambda item: letter(group_key(item)))
+def group_by_product_scene(clock: VirtualTime) -> Observable[GroupedObservable[str, str]]:
+    source: Observable[str] = clock.cold("a1-b1-a2-c1-b2----|")
+    return source.pipe(
+        group_by_product(lambda quote: quote[0], most_groups=2),
+        clock.watch_groups(lambda key: f"group {key}"),
+    )
+
+
+@scene("detect_gaps", label=gap_label, colour=lambda item: type(item).__name__)
+def detect_gaps_scene(clock: VirtualTime) -> Observable[int]:
+    source: Observable[int] = clock.cold("1--2--6--7--4--3--5--|")
+    found, closed = clock.told("found"), clock.told("closed")
+    return source.pipe(detect_gaps(lambda trade_id: trade_id, lambda _: "BTC-USD", found=found, closed=closed))
+
+
+@scene("play_back")
+def play_back_scene(clock: VirtualTime) -> Observable[int]:
+    def at(second: int) -> int:
+        return second * 1_000_000_000
+
+    return play_back(lambda: iter([0, 2, 3, 20]), at, speed=2, scheduler=clock)
