@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, cast
 
-COLOURS = 8
-"""How many there are before they come again."""
+COLOURS_BEFORE_REPEAT = 8
+"""How many colours there are before they come again."""
 
 CHARACTER = 7.3
 """Width of one in pixels: the fonts are monospaced, of 12 pixels."""
@@ -31,7 +31,7 @@ class Face:
 
     Attributes:
         label: Short text.
-        colour: From 0 to `COLOURS` - 1.
+        colour: From 0 to `COLOURS_BEFORE_REPEAT` - 1.
         title: The text in full.
         parts: The faces of what a list holds; empty if it is none, or too long to be drawn so.
     """
@@ -90,7 +90,7 @@ class Faces:
     def _colour(self, item: object, lane: str) -> int:
         key = (self.colour or _colour_key)(item)
         known = ("lane", lane) if key is None else key
-        return self._known.setdefault(known, len(self._known) % COLOURS)
+        return self._known.setdefault(known, len(self._known) % COLOURS_BEFORE_REPEAT)
 
 
 def _colour_key(item: object) -> Hashable:

@@ -11,6 +11,7 @@ from reactivex import Observable
 from operators.marble.calls import call_text
 from operators.marble.faces import Faces, label_of
 from operators.marble.layout import lay_out
+from operators.marble.live import look_at
 from operators.marble.svg import draw
 from operators.testing.run import Lane, Run
 from operators.testing.virtual_time import VirtualTime
@@ -89,6 +90,7 @@ def marble(
     colour: Callable[[Any], Hashable] | None = None,
     dispose: float = inf,
     until: float = inf,
+    seconds: float | None = None,
 ) -> Marble: ...
 @overload
 def marble(
@@ -111,8 +113,9 @@ def marble(
     colour: Callable[[Any], Hashable] | None = None,
     dispose: float = inf,
     until: float = inf,
+    seconds: float | None = None,
 ) -> Marble | Callable[[Build], Marble]:
-    """Run an observable on virtual time, and draw what happened.
+    """Run an observable, and draw what happened: on virtual time, or live for some `seconds`.
 
     The best is a function of the clock that returns the observable: its sources are drawn, and the text of the
     operators is read from its code. So it may be a decorator, and what it decorates becomes the picture. An observable
@@ -140,6 +143,8 @@ def marble(
         colour: What makes items of one colour; by default the product, or the item itself. None is the lane's colour.
         dispose: When to dispose the subscription, in seconds.
         until: When to stop looking. Needed for an observable without end.
+        seconds: How long to look at an observable that goes by the computer's clock, such as a feed; the call takes as
+            long, or until the observable ends.
 
     Raises:
         RuntimeError: The observable has no end, and `until` is not given.
@@ -150,7 +155,10 @@ def marble(
         if isinstance(one, Run):
             run = cast("Run[Any]", one)
         elif isinstance(one, Observable):
-            run = time.run(cast("Observable[Any]", one), dispose=dispose, until=until)
+            observable = cast("Observable[Any]", one)
+            run = (
+                time.run(observable, dispose=dispose, until=until) if seconds is None else look_at(observable, seconds)
+            )
         else:
             run, text = time.run(one(time), dispose=dispose, until=until), call_text(one)
         return Marble(run, call=text if call is None else call, title=title, label=label, colour=colour)

@@ -9,7 +9,8 @@ from html import escape
 from operators.marble.faces import BEAD, SMALL_BEAD, Face
 from operators.marble.layout import LINE, ROW, End, Layout, Placed, PlacedLane, Span
 
-_COLOURS = ("#2563eb", "#c2410c", "#047857", "#7c3aed", "#be123c", "#0e7490", "#a16207", "#475569")
+COLOURS = ("#2563eb", "#c2410c", "#047857", "#7c3aed", "#be123c", "#0e7490", "#a16207", "#475569")
+"""Of the beads, in their order."""
 
 # White text on each of them has a contrast of at least 4.5, by day and by night. The rules name the class of the
 # picture, so that they touch nothing else on a page, and are the same in all pictures, so that these agree.
@@ -18,7 +19,7 @@ STYLE = (
     ".rx .name,.rx .tick{font-family:system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif}"
     ".rx .name{font-size:13px;font-weight:600}.rx .told{font-weight:400;font-style:italic}.rx .tick{font-size:11px}"
     ".rx .call{font-size:13px}.rx .in{fill:#fff;font-weight:600}.rx .part{font-size:11px}"
-    + "".join(f".rx .c{number}{{fill:{colour}}}" for number, colour in enumerate(_COLOURS))
+    + "".join(f".rx .c{number}{{fill:{colour}}}" for number, colour in enumerate(COLOURS))
     + ".rx .card{fill:#fff;stroke:#d8dee6}.rx .name,.rx .call{fill:#1b2430}.rx .tick,.rx .told{fill:#5b6675}"
     ".rx .line{stroke:#3b4654}.rx .idle{stroke:#b9c2cd}.rx .grid{stroke:#eef1f5}.rx .axis{stroke:#c4ccd6}"
     ".rx .head{fill:#3b4654}.rx .box{fill:#f3f6fb;stroke:#9fb0c6}.rx .list{fill:#e3e9f2;stroke:#8fa0b6}"

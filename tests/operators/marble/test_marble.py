@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from threading import Event
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -11,12 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reactivex import Observable
 from reactivex import operators as ops
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import Disposable
+from reactivex.subject import Subject
 
 from operators import attempt, batch, stall_after
 from operators.marble import Marble, marble
 from operators.marble.faces import Faces
 from operators.marble.layout import MOST_ROWS, PlacedLane, lay_out
+from operators.marble.svg import COLOURS
 from operators.testing import Moment, Timeline, VirtualTime, quote, trade
+from tests.operators.support import DEADLINE, join, start
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -125,6 +131,60 @@ def test_an_observable_of_the_librarys_needs_no_function() -> None:
 
     assert picture.run.items == list(range(10))
     assert {"10 min", "reactivex.interval(60)"} <= set(words(picture))
+
+
+def test_a_live_stream_is_looked_at_for_a_while_and_let_go_of() -> None:
+    disposed = list[bool]()
+
+    def subscribe(observer: ObserverBase[str], _scheduler: SchedulerBase | None = None) -> DisposableBase:
+        observer.on_next("a")
+        return Disposable(lambda: disposed.append(True))
+
+    picture = marble(Observable(subscribe), seconds=0.05)
+
+    assert picture.run.items == ["a"]
+    assert picture.run.end >= 0.05
+    assert any(title.startswith("disposed at") for title in titles(picture))
+    assert disposed == [True]
+
+
+def test_a_live_stream_may_speak_on_a_thread_of_its_own() -> None:
+    subject, subscribed = Subject[str](), Event()
+
+    def subscribe(observer: ObserverBase[str], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        subscription = subject.subscribe(observer, scheduler=scheduler)
+        subscribed.set()
+        return subscription
+
+    def speak() -> None:
+        subscribed.wait(DEADLINE)
+        subject.on_next("a")
+        subject.on_completed()
+
+    threads = start(speak)
+    picture = marble(Observable(subscribe), seconds=DEADLINE)
+    join(*threads)
+
+    assert [moment.kind for moment in picture.run.timeline] == ["item", "completion"]
+    assert picture.run.end < DEADLINE
+
+
+def test_a_live_stream_that_ends_is_not_waited_for() -> None:
+    picture = marble(reactivex.throw(OSError("lost")), seconds=3600)
+
+    assert [moment.kind for moment in picture.run.timeline] == ["error"]
+
+
+def luminance(colour: str) -> float:
+    """https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_labels_can_be_read_on_their_beads(colour: str) -> None:
+    assert 1.05 / (luminance(colour) + 0.05) >= 4.5
 
 
 def test_a_run_can_be_drawn_later() -> None:
