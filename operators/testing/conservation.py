@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
@@ -57,7 +58,7 @@ def assert_conserved(
         for number, item in enumerate(items, 1):
             places[name_of(item)].append((name, number))
     troubles = [
-        *_lost(ins, given, places, name_of),
+        *_lost(ins, places, name_of),
         *_too_many(outs, given, places),
         *(line for name, items in outs.items() for line in _overtaken(name, items, given, name_of, order_within)),
     ]
@@ -78,14 +79,15 @@ def _itself(item: object) -> Hashable:
 
 def _lost(
     ins: Sequence[A],
-    given: dict[Hashable, list[int]],
     places: dict[Hashable, list[_Place]],
     name_of: Callable[[A], Hashable],
 ) -> Iterable[str]:
+    times: Counter[Hashable] = Counter()
     for number, item in enumerate(ins, 1):
         same = name_of(item)
+        times[same] += 1
         # Of several that are the same, the last ones are taken for lost: which it was, nobody can tell.
-        if given[same].index(number) >= len(places.get(same, ())):
+        if times[same] > len(places.get(same, ())):
             yield f"lost: {item!r}, received as number {number}"
 
 
@@ -116,8 +118,8 @@ def _overtaken(
         if times[name_of(item)] > len(received):
             continue  # one too many has no place in the order, and is told of as such
         reached, before = last.get(group, (0, item))
-        later = next((one for one in received if one > reached), None)
-        if later is not None:
-            last[group] = (later, item)
+        place = bisect_right(received, reached)
+        if place < len(received):
+            last[group] = (received[place], item)
         else:
             yield f"out of order: {item!r}, {name} as number {number}, after {before!r}"

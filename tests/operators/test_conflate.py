@@ -13,6 +13,7 @@ from reactivex.testing import ReactiveTest, TestScheduler
 from reactivex.testing.recorded import Recorded
 
 from operators import conflate
+from operators.testing import assert_conserved
 from tests.operators.support import CountingScheduler, Subscriber
 
 on_next, on_error, on_completed, subscribe = (
@@ -356,7 +357,7 @@ def test_every_item_is_emitted_or_conflated_and_in_order(
 
     assert (result.messages, replaced) == expected(items, seconds, end)
     emitted = [item for _, item in items if any(on_next(message.time, item) == message for message in result.messages)]
-    assert sorted(emitted + replaced) == sorted(item for _, item in items)
+    assert_conserved([item for _, item in items], emitted, order_within=letter, replaced=replaced)
     assert source.subscriptions == [subscribe(200, end.time)]
     assert clock.most_pending <= 1
     assert clock.last_ring <= end.time

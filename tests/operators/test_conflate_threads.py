@@ -12,6 +12,7 @@ from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 from operators import conflate
+from operators.testing import assert_conserved
 from tests.operators.support import Subscriber, join, start, wait_for_turn, wait_until_held_back
 
 pytestmark = pytest.mark.usefixtures("frequent_switches")
@@ -24,10 +25,9 @@ def remainder(item: int) -> int:
 
 
 def check_conserved(items: list[int], emitted: list[int], replaced: list[int]) -> None:
-    assert sorted(emitted + replaced) == items
+    assert_conserved(items, emitted, order_within=remainder, replaced=replaced)
     for key in range(KEYS):
         own = [item for item in emitted if remainder(item) == key]
-        assert own == sorted(own)
         assert own[-1:] == [item for item in items if remainder(item) == key][-1:]
 
 

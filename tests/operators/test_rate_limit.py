@@ -14,6 +14,7 @@ from reactivex.testing.recorded import Recorded
 
 from operators import rate_limit
 from operators.rate_limit import RateLimitExceeded, WhenFull
+from operators.testing import assert_conserved
 from tests.operators.support import CountingScheduler, Subscriber, join, start, wait_for_turn
 
 on_next, on_error, on_completed, subscribe = (
@@ -205,8 +206,7 @@ def test_every_item_is_emitted_or_dropped_and_the_rate_is_kept(
     clock.start(lambda: source.pipe(limit, ops.do_action(note)), disposed=5_000)
 
     items = [item for _, item in emitted]
-    assert items == sorted(items)
-    assert sorted(items + dropped) == list(range(len(gaps)))
+    assert_conserved(range(len(gaps)), items, dropped=dropped)
     for first, _ in emitted:
         # A timer rings on a whole microsecond, and virtual time is a float.
         within = [time for time, _ in emitted if first <= time < first + seconds - 1e-3]

@@ -13,6 +13,7 @@ from reactivex.testing import ReactiveTest, TestScheduler
 from reactivex.testing.recorded import Recorded
 
 from operators import conflate, throttle
+from operators.testing import assert_conserved
 from operators.throttle import Edge
 from tests.operators.support import CountingScheduler, Subscriber, join, start, wait_for_turn
 
@@ -200,10 +201,9 @@ def test_every_item_is_emitted_or_dropped_in_order_and_the_emitted_are_apart(
     result = clock.start(lambda: source.pipe(operator, ops.do_action(note)), disposed=now + 1000)
 
     assert result.messages[-1] == end
-    assert sorted([item for _, item in emitted] + dropped) == sorted(sent)
+    assert_conserved(sent, [item for _, item in emitted], order_within=letter, dropped=dropped)
     for key in "abc":
         own = [(time, item) for time, item in emitted if item[0] == key]
-        assert [item for _, item in own] == sorted(item for _, item in own)
         before_end = [time for time, _ in own if time < end.time]
         assert all(later - earlier >= seconds for earlier, later in pairwise(before_end))
         if edge == "leading":
