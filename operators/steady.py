@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+from reactivex.abc import SchedulerBase
 from reactivex.scheduler import EventLoopScheduler
+from reactivex.scheduler.scheduleditem import ScheduledItem
 
 
 class SteadyScheduler(EventLoopScheduler):
@@ -39,3 +41,17 @@ class SteadyScheduler(EventLoopScheduler):
     def now(self) -> datetime:
         """The time by which this scheduler's timers go: UTC."""
         return self._started_at + timedelta(seconds=time.monotonic() - self._counted_from)
+
+    def dispose(self) -> None:
+        """End the thread. What is scheduled is abandoned."""
+        # The library's thread does not look whether it was disposed of before it waits, so a call while an action runs
+        # would be noticed when the next timer is due, or never. Something that is ready has it look once more.
+        with self._condition:
+            if not self._is_disposed:
+                self._is_disposed = True
+                self._ready_list.append(ScheduledItem(self, None, _nothing, self.now))
+                self._condition.notify()
+
+
+def _nothing(_scheduler: SchedulerBase, _state: object = None) -> None:
+    """Is never run: the thread ends first."""

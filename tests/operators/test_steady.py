@@ -72,3 +72,20 @@ def test_its_time_goes_on(scheduler: SteadyScheduler) -> None:
 
     assert scheduler.now - before >= timedelta(seconds=0.01)
     assert abs(datetime.now(UTC) - scheduler.now) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("timer_seconds", [None, 3600.0])
+def test_it_ends_at_once_also_if_it_is_disposed_of_while_it_works(timer_seconds: float | None) -> None:
+    scheduler, threads, disposed = SteadyScheduler(), list[threading.Thread](), threading.Event()
+    if timer_seconds is not None:
+        scheduler.schedule_relative(timer_seconds, lambda *_: None)
+
+    def dispose(*_: object) -> None:
+        threads.append(threading.current_thread())
+        scheduler.dispose()
+        disposed.set()
+
+    scheduler.schedule(dispose)
+    assert disposed.wait(30)
+    threads[0].join(30)
+    assert not threads[0].is_alive()
