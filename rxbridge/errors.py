@@ -263,8 +263,8 @@ class PipelineFailed(RxBridgeError):
         self.offset = offset
         self.problem = problem
         self.times = times
-        often = f", for the {times}th time without an event in between" if times > 1 else ""
-        super().__init__(f"the pipeline {pipeline} failed at frame {offset}{often}: {problem}")
+        often = f" {times} times in a row, without an event in between, now" if times > 1 else ""
+        super().__init__(f"the pipeline {pipeline} failed{often} at frame {offset}: {problem}")
 
 
 class RecordingError(RxBridgeError):

@@ -31,7 +31,7 @@ class Candle:
 
 
 class Candles:
-    """Closes a product's candle when a trade of a later one comes."""
+    """Closes a product's candle when a trade of a later one comes; a trade that comes again is passed over."""
 
     def __init__(self) -> None:
         self._open: dict[str, Candle] = {}
@@ -41,6 +41,8 @@ class Candles:
         moment = datetime.fromisoformat(str(trade.time)).timestamp()
         start = int(moment) // SECONDS * SECONDS
         candle, closed = self._open.get(product), None
+        if candle is not None and int(str(trade.trade_id)) <= int(candle.trades[-1]):
+            return
         if candle is not None and start > candle.start:
             closed, candle = candle, None
         if candle is None:
