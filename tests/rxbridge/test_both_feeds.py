@@ -7,7 +7,7 @@ import re
 import signal
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,16 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from rxbridge.channels import FeedName
 from rxbridge.faults import Fault
+from rxbridge.journal import MarketGap
+from rxbridge.journal.sqlite import SqliteJournal
+from rxbridge.messages import line_of
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.recording import read
 from rxbridge.simulator import Simulator
 
+SAID = ("product_id", "time", "price", "best_bid", "best_ask", "best_bid_size", "volume_24h", "trade_id")
 KEY = "a-key-that-must-not-leak"
 Start: TypeAlias = Callable[..., Any]
 KIND = re.compile(r"coinbase-(?P<product>[A-Z]+-[A-Z]+)-(?:(?P<kind>match|candle|book)-)?(?P<rest>.*)")
@@ -34,10 +39,17 @@ class Stage:
         self._database = folder / "stored.sqlite"
         self._journal = folder / "journal"
 
-    def run(self, simulator: Simulator, feed: str, channels: str, products: str, *more: object) -> Any:
+    def run(
+        self, simulator: Simulator, feed: str, channels: str, products: str, *more: object, **environment: str
+    ) -> Any:
         reach = ["--feed-url", simulator.url, "--pulsestream-url", self._server.url, "--journal", self._journal]
         wanted = ["--feed", feed, "--channels", channels, "--products", products]
-        return self._command("run", *reach, *wanted, *more, PULSESTREAM_API_KEY=KEY, RXBRIDGE_EVENTS_BOOK_SECONDS="0.2")
+        return self._command(
+            *("run", *reach, *wanted, *more),
+            PULSESTREAM_API_KEY=KEY,
+            RXBRIDGE_EVENTS_BOOK_SECONDS="0.2",
+            **environment,
+        )
 
     def verify(self, feed: str, channels: str) -> dict[str, Any]:
         done = self._command(
@@ -66,6 +78,29 @@ class Stage:
         query = "SELECT payload FROM events WHERE external_id LIKE '%-book-%' ORDER BY event_timestamp"
         with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
             return [json.loads(body)["custom_data"] for (body,) in connection.execute(query)]
+
+    def has_trades(self, ids: Mapping[str, int]) -> bool:
+        stored = self.stored().get("match", [])
+        return all((product, str(trade_id)) in stored for product, trade_id in ids.items())
+
+    def tickers(self) -> Counter[str]:
+        """What the tickers say of their products, and how often."""
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
+            rows = connection.execute("SELECT external_id, payload FROM events").fetchall()
+        bodies = [
+            json.loads(body)["custom_data"] for key, body in rows if (it := KIND.fullmatch(key)) and not it["kind"]
+        ]
+        assert bodies
+        return Counter(json.dumps({name: body.get(name) for name in SAID}) for body in bodies)
+
+    def lines(self) -> set[int]:
+        """Which connections brought something, of those that were up at the same time."""
+        with closing(SqliteJournal(self._journal, role="read")) as journal:
+            return {line_of(frame.connection) for frame in journal.read(0, 1_000_000)}
+
+    def gaps(self) -> list[MarketGap]:
+        with closing(SqliteJournal(self._journal, role="read")) as journal:
+            return [*journal.market_gaps()]
 
 
 @pytest.fixture
@@ -142,3 +177,31 @@ def test_nothing_is_lost_of_a_simulated_market_with_books(stage: Stage, wait_for
     if feed == "advanced":
         assert "books need all of them" in run.stderr + again.stderr
         assert not any(book["is_crossed"] for book in books)
+
+
+@pytest.mark.parametrize("feed", ["exchange", "advanced"])
+def test_of_two_connections_that_bring_the_same_the_older_one_is_ended_again_and_again(
+    stage: Stage, wait_for: Start, feed: FeedName
+) -> None:
+    ended = Fault("close", at=2.0, every=1.5, clients="oldest")
+    products = ("BTC-USD", "ETH-USD")
+    with Simulator(products=products, rate=100, feed=feed, faults=[ended]) as simulator:
+        run = stage.run(simulator, feed, "ticker,trades,level2", ",".join(products), RXBRIDGE_FEED_CONNECTIONS="2")
+        wait_for(lambda: simulator.statistics.faults["close"] >= 4, 60.0)
+        simulator.pause()
+        made = {product: simulator.trades(product) for product in products}
+        wait_for(lambda: stage.has_trades({product: ids[-1] for product, ids in made.items()}))
+        run.send(signal.SIGTERM)
+        assert run.wait() == 0, run.stderr
+
+    stored = stage.stored()
+    assert stage.gaps() == []
+    assert stage.lines() == {0, 1}
+    for product, ids in made.items():
+        trades = {int(rest) for name, rest in stored["match"] if name == product}
+        assert trades == set(range(min(trades), ids[-1] + 1)), f"trades of {product} are missing"
+    # Advanced Trade says with each subscription how things are, and that may be as they were.
+    repeated = stage.tickers().total() - len(stage.tickers())
+    assert repeated <= (simulator.statistics.connections * len(products) if feed == "advanced" else 0)
+    audit = stage.verify(feed, "ticker,trades,level2")
+    assert (audit["missing"], audit["duplicates"], audit["dead"], audit["trade_holes"]) == (0, 0, 0, 0)
