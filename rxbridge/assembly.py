@@ -145,7 +145,7 @@ def pipelines(settings: Settings) -> Pipelines:
 def event_rules(settings: Settings) -> EventRules:
     """How messages become events."""
     chosen = settings.events
-    return EventRules(chosen.environment, chosen.raw, chosen.book_depth, chosen.book_seconds)
+    return EventRules(chosen.environment, chosen.raw, chosen.book, chosen.book_depth, chosen.book_seconds)
 
 
 def feed(

@@ -22,6 +22,7 @@ from typing import TypeAlias
 from loguru import logger
 
 from rxbridge.book_lines import Line, LineBook, Shown
+from rxbridge.book_parts import in_parts
 from rxbridge.coinbase.advanced.sequence import follow_numbers
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
@@ -88,6 +89,7 @@ class Books:
     def __init__(self, rules: EventRules) -> None:
         self.troubled: Callable[[str, str], None] = _pass_over
         self.doubted: Doubted = _pass_over
+        self._in_parts = rules.book == "full"
         self._depth = rules.book_depth
         self._interval = max(int(rules.book_seconds * 1e9), 1)
         self._lines: dict[int, Line] = {}
@@ -104,6 +106,8 @@ class Books:
     def read(self, frame: Frame, unparsed: Unparsed | None = None) -> list[Message]:
         """The images that are due at the next frame, one a product at most, and then its messages.
 
+        If whole books are wanted, there are no images, and in the place of what Coinbase sends of books its parts.
+
         Args:
             frame: The next one.
             unparsed: Is told if it cannot be read, and why; there are no messages then.
@@ -115,7 +119,7 @@ class Books:
             self._miss(frame)
             if unparsed is not None:
                 unparsed(frame, error)
-            return read
+            return [] if self._in_parts else read
         for message in messages:
             if frame.connection == OWN_CONNECTION:
                 continue
@@ -123,8 +127,14 @@ class Books:
                 self._apply(self._lines[line_of(frame.connection)], message)
             elif isinstance(message, Trade) and not isinstance(message, LastTrade):
                 self._hear_trade(self._lines[line_of(frame.connection)], message)
-        read += messages
-        return read
+        if not self._in_parts:
+            return [*read, *messages]
+        try:
+            return in_parts(frame, messages)
+        except MalformedFrame as error:
+            if unparsed is not None:
+                unparsed(frame, error)
+            return []
 
     def _see(self, frame: Frame) -> list[BookImage]:
         images: list[BookImage] = []

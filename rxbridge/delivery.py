@@ -34,7 +34,7 @@ from rxbridge.doubts import DoubtNote
 from rxbridge.errors import EventRejected, JournalError, PipelineFailed
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, Journal
-from rxbridge.messages import BookImage, Candle, EventMessage, Frame, GapNotice, Ticker
+from rxbridge.messages import BookImage, BookPart, Candle, EventMessage, Frame, GapNotice, Ticker
 from rxbridge.overload import WINDOW_EVENTS, Policy, shed
 from rxbridge.pipeline import batches, events_of, ids
 from rxbridge.progress import STATE_CONSUMER, Progress
@@ -261,6 +261,9 @@ def _recent(journal: Journal, cursor: int) -> Iterator[Frame]:
 def _tell(message: EventMessage) -> None:
     if isinstance(message, GapNotice):
         logger.debug("[GAP] {} of {} are missing: {}", message.kind, ", ".join(message.products), message.reason)
+        return
+    if isinstance(message, BookPart):
+        logger.debug("[BOOK] Part {} of {} of a book: {}", message.chunk + 1, message.chunks, message.product_id)
         return
     if isinstance(message, BookImage):
         logger.debug("[BOOK] Image of a book: {}", message.product_id)

@@ -30,6 +30,7 @@ from rxbridge.journal import DeadLetter
 from rxbridge.messages import (
     Auction,
     BookImage,
+    BookPart,
     Candle,
     EventMessage,
     Frame,
@@ -54,7 +55,7 @@ _MESSAGES_OF: dict[str, tuple[type[EventMessage], ...]] = {
     "ticker_batch": (Ticker,),
     "matches": (Trade,),
     "candles": (Candle,),
-    books.CHANNEL: (BookImage,),
+    books.CHANNEL: (BookImage, BookPart),
     "status": (ProductStatus,),
     "auctionfeed": (Auction,),
     "full": (Trade, Order),

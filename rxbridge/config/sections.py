@@ -246,6 +246,9 @@ class EventSettings(Section):
 
     environment: str = Field("production", min_length=1, max_length=50, description="source.environment of every event")
     raw: bool = Field(default=True, description="whether an event holds what Coinbase sent, as it came")
+    book: Literal["images", "full"] = Field(
+        "images", description="what is told of order books: images of the best levels, or full: all, in parts"
+    )
     book_depth: int = Field(10, ge=1, le=1000, description="levels of each side in the image of an order book")
     book_seconds: Seconds = Field(1, description="time between two images of a product's book, if it has changed")
 

@@ -16,6 +16,7 @@ from rxbridge.events.cleaning import naive_utc, whole
 from rxbridge.messages import (
     Auction,
     BookImage,
+    BookPart,
     Candle,
     EventMessage,
     GapNotice,
@@ -70,7 +71,8 @@ def event_id(message: EventMessage) -> str:
     `coinbase-{product}-candle-{start}-{digest}` for a candle. The digest is of its numbers, so each revision of a
     candle is an event, and the same one sent again is a repeat.
 
-    `coinbase-{product}-book-` and such a UUID, of no bytes, for the image of a book.
+    `coinbase-{product}-book-` and such a UUID, of no bytes, for the image of a book; `coinbase-{product}-book-part-`
+    likewise for a part of what Coinbase sent of it.
 
     `coinbase-{product}-status-{hour}-{digest}` for the status of a product, of which Coinbase tells every few seconds:
     the digest is of what is normalised of it, and the hour that of its receipt, such as `2026013108`. So within an
@@ -98,10 +100,12 @@ def event_id(message: EventMessage) -> str:
     return f"coinbase-{product}-{_other_key(product, message)}"
 
 
-def _other_key(product: str, message: BookImage | ProductStatus | Auction | Order | RfqMatch) -> str:
+def _other_key(product: str, message: BookImage | BookPart | ProductStatus | Auction | Order | RfqMatch) -> str:
     match message:
         case BookImage():
             return f"book-{_place_id(message)}"
+        case BookPart():
+            return f"book-part-{_place_id(message)}"
         case ProductStatus():
             hour = naive_utc(message.frame.received_at).strftime("%Y%m%d%H")
             return f"status-{hour}-{_digest(*_content(message), length=_DIGEST_LENGTH)}"
@@ -183,10 +187,10 @@ def _place_id(message: MessageBase) -> uuid.UUID:
     """The UUID of version 5 of where the message came and what was sent of it, its bytes written as Latin-1.
 
     It is made in pieces, as a frame may have many megabytes; and of its own part of them, as one may hold thousands of
-    messages. Images of books have none of the frame: there may be hundreds at once.
+    messages. Images and parts of books have none of the frame: there may be hundreds at once.
     """
     frame, part = message.frame, message.part
-    data = b"" if isinstance(message, BookImage) else message.data
+    data = b"" if isinstance(message, (BookImage, BookPart)) else message.data
     digest = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
     if part.index:
         digest.update(f"{part.index}@".encode())

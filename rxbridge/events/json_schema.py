@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
+from rxbridge.events.book_parts import BookPartMetrics, BookPartPayload
 from rxbridge.events.listing import AuctionMetrics, AuctionPayload, StatusMetrics, StatusPayload
 from rxbridge.events.orders import OrderMetrics, OrderPayload
 from rxbridge.events.schema import (
@@ -27,6 +28,7 @@ _KINDS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "TradeEvent": (MatchMetrics, MatchPayload),
     "CandleEvent": (CandleMetrics, CandlePayload),
     "BookEvent": (BookMetrics, BookPayload),
+    "BookPartEvent": (BookPartMetrics, BookPartPayload),
     "StatusEvent": (StatusMetrics, StatusPayload),
     "AuctionEvent": (AuctionMetrics, AuctionPayload),
     "OrderEvent": (OrderMetrics, OrderPayload),
@@ -35,7 +37,7 @@ _KINDS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema, of the draft 2020-12: an event is one of eight kinds, told apart by metrics and payload.
+    """The schema, of the draft 2020-12: an event is one of nine kinds, told apart by metrics and payload.
 
     Times are ISO 8601 in UTC without a zone, as PulseStream demands; that is a little less than `date-time` means.
     """

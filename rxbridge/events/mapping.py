@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from rxbridge.events.book_parts import BookPartMetrics, book_part_payload, book_part_text
 from rxbridge.events.cleaning import clean, difference, finite, naive_utc, shorten
 from rxbridge.events.identity import event_id
 from rxbridge.events.listing import (
@@ -49,6 +50,7 @@ from rxbridge.messages import (
     CANDLE_SECONDS,
     Auction,
     BookImage,
+    BookPart,
     Candle,
     EventMessage,
     GapNotice,
@@ -105,6 +107,8 @@ def to_event(message: EventMessage, rules: EventRules = DEFAULT_RULES, *, now: i
     product = read.product(message.product_id)
     if isinstance(message, BookImage):
         return _book_event(message, product, _constant("level2", product, environment), now)
+    if isinstance(message, BookPart):
+        return _book_part_event(message, product, _constant("level2", product, environment), now)
     timestamp = _time_of(message, read)
     channel, text, payload, metrics = _told(message, product, read)
     constant = _constant(channel, product, environment)
@@ -206,6 +210,22 @@ def _book_event(image: BookImage, product: str, constant: _Constant, now: int | 
         payload=payload,
         metadata=Metadata(naive_utc(time.time_ns() if now is None else now)),
         timestamp=naive_utc(image.at),
+    )
+
+
+def _book_part_event(part: BookPart, product: str, constant: _Constant, now: int | None) -> Event:
+    payload = book_part_payload(part, product, Reader().text("time", part.time))
+    identity = event_id(part)
+    return Event(
+        event_id=identity,
+        title=constant.title,
+        message=book_part_text(payload),
+        source=constant.source,
+        context=Context(identity, constant.tags),
+        metrics=BookPartMetrics(0.0, 200),
+        payload=payload,
+        metadata=Metadata(naive_utc(time.time_ns() if now is None else now)),
+        timestamp=naive_utc(part.frame.received_at),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class EventRules(NamedTuple):
@@ -11,11 +11,13 @@ class EventRules(NamedTuple):
     Attributes:
         environment: `source.environment`, of which PulseStream takes 50 characters.
         raw: Whether an event holds what Coinbase sent, as it came.
+        book: What is told of order books: images of the best levels, or all that Coinbase sends, in parts.
         book_depth: Levels of each side in the image of an order book.
         book_seconds: The time between two images of a product's book, if its best levels have changed.
     """
 
     environment: str = "production"
     raw: bool = True
+    book: Literal["images", "full"] = "images"
     book_depth: int = 10
     book_seconds: float = 1.0

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from rxbridge.channels import FeedName
+from rxbridge.events.book_parts import BookPartMetrics, BookPartPayload
 from rxbridge.events.listing import AuctionMetrics, AuctionPayload, StatusMetrics, StatusPayload
 from rxbridge.events.orders import OrderMetrics, OrderPayload
 from rxbridge.messages import WHOLE, Part
@@ -237,6 +238,7 @@ Metrics: TypeAlias = (
     | MatchMetrics
     | CandleMetrics
     | BookMetrics
+    | BookPartMetrics
     | StatusMetrics
     | AuctionMetrics
     | OrderMetrics
@@ -248,6 +250,7 @@ Payload: TypeAlias = (
     | MatchPayload
     | CandlePayload
     | BookPayload
+    | BookPartPayload
     | StatusPayload
     | AuctionPayload
     | OrderPayload

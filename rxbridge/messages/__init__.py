@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from rxbridge.messages.books import (
     BookImage,
+    BookPart,
     BookSnapshot,
     BookUpdate,
 )
@@ -68,6 +69,7 @@ Message: TypeAlias = (
     | BookSnapshot
     | BookUpdate
     | BookImage
+    | BookPart
     | ProductStatus
     | Auction
     | Order
@@ -79,7 +81,9 @@ Message: TypeAlias = (
     | Unknown
 )
 
-EventMessage: TypeAlias = Ticker | Trade | Candle | BookImage | ProductStatus | Auction | Order | RfqMatch | GapNotice
+EventMessage: TypeAlias = (
+    Ticker | Trade | Candle | BookImage | BookPart | ProductStatus | Auction | Order | RfqMatch | GapNotice
+)
 """What becomes an event, a `LastTrade` included."""
 
 __all__ = [
@@ -95,6 +99,7 @@ __all__ = [
     "WHOLE",
     "Auction",
     "BookImage",
+    "BookPart",
     "BookSnapshot",
     "BookUpdate",
     "Candle",

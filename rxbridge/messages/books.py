@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -87,3 +88,29 @@ class BookImage(MessageBase, frozen=True, gc=False, tag="rxbridge_book"):
     at: int
     is_reset: bool = False
     is_crossed: bool = False
+
+
+class BookPart(MessageBase, frozen=True, gc=False, kw_only=True, tag="rxbridge_book_part"):
+    """A part of what Coinbase sent of a book, no larger than an event may be; made by rxbridge.
+
+    Attributes:
+        kind: Whether the levels are all there are, or those that have changed: a size is absolute, and zero removes.
+        message: Which of the messages of the frame it is a part of.
+        chunk: Which part, from 0.
+        chunks: How many there are.
+        bids: Price and size, as Coinbase wrote them, in its order.
+        asks: Likewise.
+        levels: On the last part: how many levels all parts have.
+        checksum: On the last part: of the levels of all parts; see `rxbridge.events.rebuilding.checksum`.
+    """
+
+    product_id: str
+    kind: Literal["snapshot", "update"]
+    message: int
+    chunk: int
+    chunks: int
+    bids: tuple[tuple[str, str], ...]
+    asks: tuple[tuple[str, str], ...]
+    time: str | None = None
+    levels: int | None = None
+    checksum: str | None = None

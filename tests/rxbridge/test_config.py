@@ -39,6 +39,7 @@ def test_every_setting_can_be_set_from_the_environment() -> None:
         "journal.synchronous": "full",
         "delivery.confirm": "all",
         "delivery.overload": "conflate",
+        "events.book": "full",
         "run.role": "feed",
         "log.format": "json",
     }
