@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 import reactivex
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reactivex import Observable
 from reactivex import operators as ops
@@ -111,18 +111,32 @@ def test_a_stateful_pipeline_holds_although_another_stream_of_it_says_nothing() 
         assert (journal.cursor(CONSUMER), journal.cursor(STATE_CONSUMER)) == (2, 0)
 
 
-PIECES = st.lists(
-    st.one_of(
-        st.just(HEARTBEAT),
-        st.just(TORN),
-        st.builds(trade, st.integers(1, 20), st.integers(0, 30), st.sampled_from(["BTC-USD", "ETH-USD"])),
-    ),
+def market(steps: list[tuple[str, int]]) -> list[bytes]:
+    """Frames of a market: trades of two products with rising ids, each some seconds after the one before."""
+    contents: list[bytes] = []
+    number, seconds = 0, 0
+    for kind, step in steps:
+        seconds += step
+        number += kind.endswith("USD")
+        others = {"heartbeat": HEARTBEAT, "torn": TORN, "again": trade(number, seconds)}
+        contents.append(trade(number, seconds, kind) if kind.endswith("USD") else others[kind])
+    return contents
+
+
+MARKETS = st.lists(
+    st.tuples(st.sampled_from(["BTC-USD", "BTC-USD", "ETH-USD", "again", "heartbeat", "torn"]), st.integers(0, 2)),
+    min_size=5,
     max_size=40,
-)
+).map(market)
 
 
-@settings(deadline=None, max_examples=40)
-@given(PIECES, st.lists(st.tuples(st.integers(0, 15), st.integers(0, 4)), max_size=4))
+HALF_OF_ANOTHER = market([("ETH-USD", 0), ("BTC-USD", 1), ("ETH-USD", 0), ("ETH-USD", 2), ("BTC-USD", 0)])
+"""A candle is held from its first trade on, amid those of another product's, which is delivered already."""
+
+
+@settings(deadline=None, max_examples=60)
+@example(HALF_OF_ANOTHER, [(4, 4)])
+@given(MARKETS, st.lists(st.tuples(st.integers(1, 15), st.integers(0, 4)), min_size=1, max_size=4))
 def test_whatever_ends_in_mid_candle_the_candles_are_those_of_one_run(
     contents: list[bytes], stops: list[tuple[int, int]]
 ) -> None:
