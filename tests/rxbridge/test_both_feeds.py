@@ -24,7 +24,6 @@ from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.recording import read
 from rxbridge.simulator import Simulator
 
-SAID = ("product_id", "time", "price", "best_bid", "best_ask", "best_bid_size", "volume_24h", "trade_id")
 KEY = "a-key-that-must-not-leak"
 Start: TypeAlias = Callable[..., Any]
 KIND = re.compile(r"coinbase-(?P<product>[A-Z]+-[A-Z]+)-(?:(?P<kind>match|candle|book)-)?(?P<rest>.*)")
@@ -91,7 +90,7 @@ class Stage:
             json.loads(body)["custom_data"] for key, body in rows if (it := KIND.fullmatch(key)) and not it["kind"]
         ]
         assert bodies
-        return Counter(json.dumps({name: body.get(name) for name in SAID}) for body in bodies)
+        return Counter(json.dumps(body) for body in bodies)
 
     def lines(self) -> set[int]:
         """Which connections brought something, of those that were up at the same time."""
