@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from loguru import logger
+from reactivex import Observable
 
 from rxbridge import coinbase
 from rxbridge.backfill import UNREPLAYABLE, Backfill
@@ -29,6 +30,7 @@ from rxbridge.feed import Feed
 from rxbridge.journal import Journal
 from rxbridge.journal.memory import MemoryJournal
 from rxbridge.journal.sqlite import SqliteJournal
+from rxbridge.messages import Frame
 from rxbridge.pipeline import count_events
 from rxbridge.products import Changed, ProductWatch
 from rxbridge.progress import CONSUMER as DELIVERY
@@ -148,16 +150,12 @@ def event_rules(settings: Settings) -> EventRules:
     return EventRules(chosen.environment, chosen.raw, chosen.book, chosen.book_depth, chosen.book_seconds)
 
 
-def feed(
-    settings: Settings,
-    products: ProductsInForce,
-    in_doubt: BooksInDoubt,
-    journal: Journal,
-    statistics: FeedStatistics,
-) -> Feed:
-    """The feed half, of products that may change while it runs, and of books that may be in doubt."""
+def frames(
+    settings: Settings, products: ProductsInForce, in_doubt: BooksInDoubt, statistics: FeedStatistics
+) -> Observable[Frame]:
+    """What Coinbase sends, of products that may change while it runs, and of books that may be in doubt."""
     options = settings.feed
-    frames = coinbase.frames(
+    return coinbase.frames(
         products,
         options.channels,
         feed=options.protocol,
@@ -176,7 +174,17 @@ def feed(
         in_doubt=in_doubt,
         statistics=statistics,
     )
-    return Feed(frames, journal)
+
+
+def feed(
+    settings: Settings,
+    products: ProductsInForce,
+    in_doubt: BooksInDoubt,
+    journal: Journal,
+    statistics: FeedStatistics,
+) -> Feed:
+    """The feed half: these frames into the journal. Raises as `frames`."""
+    return Feed(frames(settings, products, in_doubt, statistics), journal)
 
 
 def delivery(

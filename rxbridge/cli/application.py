@@ -35,6 +35,7 @@ from rxbridge.cli.options import (
     PulseStreamUrl,
     arguments,
 )
+from rxbridge.cli.recordings import recordings_app
 from rxbridge.errors import ConfigError, PipelineFailed, RxBridgeError, SubscriptionRejected, Unauthorized
 from rxbridge.version import __version__
 
@@ -47,6 +48,7 @@ app: typer.Typer = typer.Typer(
 )
 app.add_typer(letters_app, name="dead-letters")
 app.add_typer(gaps_app, name="gaps")
+app.add_typer(recordings_app)
 
 
 class Role(StrEnum):

@@ -24,7 +24,7 @@ from rxbridge.telemetry.logging import configure, log_uncaught
 from rxbridge.telemetry.statistics import Statistics
 from rxbridge.version import __version__
 
-_STATUS_EVERY_SECONDS = 60.0
+STATUS_EVERY_SECONDS = 60.0
 
 
 def run_bridge(config: Path | None, arguments: Mapping[str, Any]) -> None:
@@ -105,7 +105,7 @@ def _teller(status: StatusLine) -> Callable[[Statistics], None]:
         nonlocal told_at
         if status.isatty():
             status.show(summary(statistics))
-        elif time.monotonic() - told_at >= _STATUS_EVERY_SECONDS:
+        elif time.monotonic() - told_at >= STATUS_EVERY_SECONDS:
             told_at = time.monotonic()
             logger.info("[STATUS] {}", summary(statistics))
 

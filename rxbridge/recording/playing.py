@@ -59,14 +59,24 @@ def frames(
     Emits as its error:
         RecordingError: The file is damaged. One that is torn at its end, by a crash, ends there, with a warning.
     """
-    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-    files = [file for one in paths for file in files_of(Path(one))]
     chosen = selection(since, until, products)
+    _files(path)
+    return played(lambda: recorded_frames(path, chosen), since=chosen.since, speed=speed, scheduler=scheduler)
 
-    def items() -> Generator[Frame]:
-        return chosen.of(read_frames(_from(files, chosen)))
 
-    return played(items, since=chosen.since, speed=speed, scheduler=scheduler)
+def recorded_frames(path: RecordingPath, chosen: Selection) -> Generator[Frame]:
+    """The frames of a recording, in order, as far as they are meant.
+
+    Raises:
+        RecordingError: At once, where there is no such file; while iterating, where it is damaged.
+        MissingExtra: A compressed recording needs the package zstandard.
+    """
+    return chosen.of(read_frames(_from(_files(path), chosen)))
+
+
+def _files(path: RecordingPath) -> list[Path]:
+    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    return [file for one in paths for file in files_of(Path(one))]
 
 
 def _from(files: Sequence[Path], chosen: Selection) -> Sequence[Path]:

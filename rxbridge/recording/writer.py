@@ -127,12 +127,13 @@ class RecordingWriter:
     def close(self) -> None:
         """Write the end of the file, and have the disk keep it. Twice is as good as once. Raises as `append`."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                if self._failure is None:
-                    self._guarded(self._file.close)
-                else:
-                    self._file.abandon()
+            if self._closed:
+                return
+            if self._failure is not None:
+                self._file.abandon()
+            else:
+                self._guarded(self._file.close)
+            self._closed = True
 
     def __enter__(self) -> Self:
         """The writer itself."""
@@ -148,6 +149,8 @@ class RecordingWriter:
         """Do it, unless something has failed before: behind a torn line, nothing can be read."""
         if self._failure is not None:
             raise self._failure
+        if self._closed:
+            raise self._error("is closed")
         try:
             action()
         except OSError as error:

@@ -185,6 +185,8 @@ def test_a_flush_has_all_in_the_file(path: Path, log: list[str]) -> None:
     del log[:]
     assert again(path) == frames
     assert not log
+    with pytest.raises(RecordingError, match="is closed"):
+        writer.append(frame(100))
 
 
 def test_a_second_after_the_last_flush_a_frame_takes_all_with_it(

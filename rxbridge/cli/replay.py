@@ -1,0 +1,108 @@
+"""`rxbridge replay`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from rxbridge.cli.printing import moment
+from rxbridge.cli.run import STATUS_EVERY_SECONDS, Signals
+from rxbridge.cli.status import StatusLine, summary
+from rxbridge.config import load
+from rxbridge.errors import ConfigError
+from rxbridge.playing import Selection, selection
+from rxbridge.recording.chunks import COMPRESSED, PLAIN
+from rxbridge.replaying import KeptJournal, Recording, ReplayBridge
+from rxbridge.telemetry.logging import configure, log_uncaught
+from rxbridge.telemetry.statistics import Statistics
+
+
+def replay_frames(
+    config: Path | None,
+    arguments: Mapping[str, Any],
+    source: Recording | KeptJournal,
+    chosen: Selection,
+    *,
+    speed: float,
+    journal: Path | None,
+) -> None:
+    """Replay until all is delivered, or until a signal; what is not delivered then, is at the next start."""
+    settings = load(config, {**arguments, "journal.path": journal or _journal_of(source)})
+    status = StatusLine(sys.stderr)
+    configure(
+        verbose=settings.log.verbose,
+        form=settings.log.format,
+        secrets=settings.pulsestream.secrets(),
+        repeat_seconds=settings.log.repeat_seconds,
+        stream=status,
+    )
+    log_uncaught()
+    stop = threading.Event()
+    logger.info("[REPLAYING] {} by {}", source.path, "memory" if settings.run.dry_run else settings.journal.path)
+    with Signals(stop.set), ReplayBridge(settings, source, chosen, speed=speed, stop=stop) as bridge:
+        bridge.run(_teller(status, bridge))
+        status.show("")
+    if bridge.last_statistics is not None:
+        logger.info("[STOPPED] {}", summary(bridge.last_statistics))
+
+
+def source_of(recording: Path | None, journal: Path | None) -> Recording | KeptJournal:
+    """What is to be read.
+
+    Raises:
+        ConfigError: Neither is given, or both; or there is no such journal.
+    """
+    if (recording is None) == (journal is None):
+        raise ConfigError("FILE", "name a recording, or a journal by --from-journal, and not both")
+    if journal is None:
+        return Recording(str(recording))
+    if not journal.exists():
+        raise ConfigError("--from-journal", f"there is no journal at {journal}")
+    return KeptJournal(str(journal))
+
+
+def selection_of(since: str | None, until: str | None, products: str | None) -> Selection:
+    """What the options mean.
+
+    Raises:
+        ConfigError: One cannot be read.
+    """
+    names = [name.strip() for name in (products or "").split(",") if name.strip()]
+    return selection(_time("--since", since), _time("--until", until), names)
+
+
+def _time(option: str, text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(option, f"{text!r} is no time", "write it so: 2026-01-31T08:00:00Z") from None
+
+
+def _journal_of(source: Recording | KeptJournal) -> Path:
+    """A journal of the replay's own, beside the source."""
+    path = Path(source.path)
+    name = path.name.removesuffix(COMPRESSED).removesuffix(PLAIN)
+    return path.with_name(f"{name}.replay.journal")
+
+
+def _teller(status: StatusLine, bridge: ReplayBridge) -> Callable[[Statistics], None]:
+    """Shows the status each second on a terminal, and logs it each minute elsewhere."""
+    told_at = time.monotonic()
+
+    def tell(statistics: Statistics) -> None:
+        nonlocal told_at
+        text = f"{moment(bridge.newest)} · {summary(statistics)}"
+        if status.isatty():
+            status.show(text)
+        elif time.monotonic() - told_at >= STATUS_EVERY_SECONDS:
+            told_at = time.monotonic()
+            logger.info("[STATUS] {}", text)
+
+    return tell

@@ -1,0 +1,161 @@
+"""A bridge whose frames come from a recording, or from a journal, and not from Coinbase.
+
+    recording ─► journal of the replay ─► Delivery ─► PulseStream
+                                      └─► Confirmation
+
+Everything behind the journal is the very bridge that runs live, so nothing is lost, and what is sent twice is known by
+its id. A replay that was stopped goes on where its journal ends.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from math import inf
+from operator import attrgetter
+from pathlib import Path
+
+import msgspec
+import reactivex
+from loguru import logger
+from reactivex import Observable
+from reactivex import operators as ops
+
+from operators import play_back
+from rxbridge import books
+from rxbridge.bridge import Bridge
+from rxbridge.config import Settings
+from rxbridge.errors import ConfigError
+from rxbridge.feed import Feed
+from rxbridge.journal.playback import kept_frames
+from rxbridge.messages import Frame
+from rxbridge.playing import Selection
+from rxbridge.products import ProductWatch
+from rxbridge.recording.playing import recorded_frames
+
+_NOTE = "replay"
+"""The journal's note of what is replayed into it."""
+
+_IDLE_SECONDS = 0.5
+
+
+class Recording(msgspec.Struct, frozen=True, tag="recording"):
+    """A recording to replay; `RecordingError` where it is none."""
+
+    path: str
+
+    def frames(self, chosen: Selection) -> Generator[Frame]:
+        """Its frames, as far as they are meant."""
+        return recorded_frames(self.path, chosen)
+
+
+class KeptJournal(msgspec.Struct, frozen=True, tag="journal"):
+    """A journal whose frames are to be replayed."""
+
+    path: str
+
+    def frames(self, chosen: Selection) -> Generator[Frame]:
+        """Those that it keeps, as far as they are meant."""
+        return kept_frames(Path(self.path), chosen)
+
+
+class _Replayed(msgspec.Struct, frozen=True):
+    """What a journal holds of a replay: its frames, from the first one on, and no others.
+
+    A journal drops its oldest frames, so the first one that is replayed is a part of what is compared.
+    """
+
+    source: Recording | KeptJournal
+    selection: Selection
+    first: tuple[int, int, int]
+
+
+class ReplayBridge(Bridge):
+    """A bridge for the frames of `source`; `run` returns when all of them are delivered, and proven to be stored.
+
+    Args:
+        settings: Of the bridge. The journal must be one that is for this replay alone.
+        source: What is replayed.
+        selection: Which part of it.
+        speed: How many times faster than the frames were received; infinity without a wait.
+        stop: As of `Bridge`.
+
+    Attributes:
+        newest: When the newest frame was received that was replayed: nanoseconds since the Unix epoch; 0 at first.
+
+    Raises:
+        ConfigError: The journal holds something else; or a part of the products is asked for, and order books with it,
+            which need every frame of a connection.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Recording | KeptJournal,
+        selection: Selection,
+        *,
+        speed: float = inf,
+        stop: threading.Event | None = None,
+    ) -> None:
+        if selection.products and books.CHANNEL in settings.feed.channels:
+            problem = "order books need every frame of a connection, and only those of some products are asked for"
+            raise ConfigError("feed.channels", problem, f"leave {books.CHANNEL} out, or the products")
+        self.newest = 0
+        self._source = source
+        self._selection = selection
+        self._speed = speed
+        self._played = threading.Event()
+        run = settings.run.model_copy(update={"exit_when_idle": _IDLE_SECONDS, "role": "both"})
+        # A recording comes faster than PulseStream takes it. It can wait, and nothing of it is given up.
+        journal = settings.journal.model_copy(update={"overflow": "block"})
+        super().__init__(replace(settings, run=run, journal=journal), stop)
+
+    def _start_feed(self, watch: ProductWatch) -> None:
+        """The recording in the place of Coinbase; nobody looks for products, or for trades that are missing."""
+        del watch
+        skipped = self._skipped()
+        frames = play_back(
+            lambda: islice(self._source.frames(self._selection), skipped, None),
+            attrgetter("received_at"),
+            speed=self._speed,
+        )
+        # It does not complete: a feed that has ended ends the bridge, which has yet to deliver.
+        counted: Observable[Frame] = frames.pipe(
+            ops.do_action(self._count, on_completed=self._played.set), ops.concat(reactivex.never())
+        )
+        self._feed = Feed(counted, self._journal)
+        self._feed.start()
+
+    def _idle(self) -> bool:
+        """Whether it is at the end, and all of it delivered."""
+        return self._played.is_set() and super()._idle()
+
+    def _count(self, frame: Frame) -> None:
+        self._feed_statistics.frames += 1
+        self._feed_statistics.bytes += len(frame.data)
+        self.newest = self._feed_statistics.last_frame_at = frame.received_at
+
+    def _skipped(self) -> int:
+        """How many frames the journal has of this replay already.
+
+        Raises:
+            ConfigError: It has frames of something else.
+        """
+        there = self._journal.size().last_offset
+        replayed = msgspec.json.encode(_Replayed(self._source, self._selection, self._first()))
+        if there and self._journal.recall(_NOTE) != replayed:
+            path = self._settings.journal.path
+            raise ConfigError("journal.path", f"{path} holds frames, and not of this replay", "use another one")
+        self._journal.remember(_NOTE, replayed)
+        if there:
+            logger.info("[REPLAYING] Going on after the {:,} frames that the journal has", there)
+        return there
+
+    def _first(self) -> tuple[int, int, int]:
+        with closing(self._source.frames(self._selection)) as frames:
+            for frame in frames:
+                return frame.received_at, frame.connection, frame.index
+        return 0, 0, 0

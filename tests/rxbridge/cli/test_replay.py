@@ -1,0 +1,164 @@
+"""`rxbridge replay`: a recording, or a journal, becomes the events that the live run made of it, each once."""
+
+import json
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operators import ReplayClock
+from rxbridge.journal import SqliteJournal
+from rxbridge.journal.playback import journal_frames
+from rxbridge.messages import Frame
+from rxbridge.pulsestream_server import EmbeddedPulseStream
+from rxbridge.recording import RecordingWriter
+from rxbridge.simulator import Simulator
+
+KEY = "key-of-the-replays"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "stored.sqlite"
+
+
+@pytest.fixture
+def pulsestream(database: Path) -> Iterator[EmbeddedPulseStream]:
+    with EmbeddedPulseStream(database=str(database), api_key=KEY, rate_limit=0) as server:
+        yield server
+
+
+def stored(database: Path) -> list[str]:
+    """The ids of all events, those that are there twice twice."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return sorted(key for (key,) in connection.execute("SELECT external_id FROM events"))
+
+
+@pytest.fixture
+def replay(command: Callable[..., Any], pulsestream: EmbeddedPulseStream) -> Callable[..., Any]:
+    """Starts a replay into `pulsestream`."""
+
+    def start(*arguments: object) -> Any:
+        return command("replay", *arguments, "--pulsestream-url", pulsestream.url, PULSESTREAM_API_KEY=KEY)
+
+    return start
+
+
+def test_a_recording_is_delivered_once_however_often_it_is_replayed(
+    replay: Callable[..., Any], recording: Callable[..., Path], database: Path, tmp_path: Path
+) -> None:
+    path = recording(trades=500)
+    assert replay(path).wait() == 0
+    ids = stored(database)
+    assert len(ids) == len(set(ids)) == 1000
+
+    # The journal of the first knows that all is done; without it, PulseStream knows each event by its id.
+    for journal, delivered in (("recording.replay.journal", "0 delivered"), ("other.journal", "1,000 delivered")):
+        again = replay(path, "--journal", journal)
+        assert again.wait() == 0
+        assert delivered in again.stderr
+        assert stored(database) == ids
+    assert (tmp_path / "other.journal").exists()
+
+
+def test_a_replay_that_was_killed_goes_on(
+    replay: Callable[..., Any],
+    recording: Callable[..., Path],
+    database: Path,
+    wait_for: Callable[..., None],
+) -> None:
+    path = recording(trades=300, seconds=3.0)
+    first = replay(path, "--speed", "1")
+    wait_for(lambda: len(stored(database)) > 50)
+    first.send(signal.SIGKILL)
+    first.wait()
+    assert len(stored(database)) < 600
+    second = replay(path)
+    assert second.wait() == 0
+    assert "Going on after the" in second.stderr
+    ids = stored(database)
+    assert len(ids) == len(set(ids)) == 600
+
+
+def test_a_stretch_and_a_product(command: Callable[..., Any], recording: Callable[..., Path]) -> None:
+    path = recording(trades=200, seconds=100.0)
+    times = ("--since", "2023-11-14T22:13:40Z", "--until", "2023-11-14T22:14:10+00:00")
+    running = command("replay", path, "--dry-run", "--products", "ETH-USD", *times)
+    assert running.wait() == 0
+    events = [event for line in running.stdout.splitlines() for event in json.loads(line)["events"]]
+    assert {event["payload"]["product_id"] for event in events} == {"ETH-USD"}
+    assert len(events) == 60, "of two trades a second, each with its ticker, half, for 30 s"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "name a recording, or a journal"),
+        (("recording.jsonl", "--from-journal", "x"), "name a recording, or a journal"),
+        (("--from-journal", "absent.journal"), "there is no journal at"),
+        (("recording.jsonl", "--since", "yesterday"), "is no time"),
+        (("recording.jsonl", "--since", "2026-01-31T08:00:00"), "no time zone"),
+        (("recording.jsonl", "--products", "BTC-USD", "--channels", "level2"), "need every frame"),
+    ],
+)
+def test_arguments_that_make_no_sense(
+    command: Callable[..., Any], recording: Callable[..., Path], arguments: tuple[str, ...], said: str
+) -> None:
+    recording(trades=1)
+    running = command("replay", *arguments, "--dry-run")
+    assert running.wait() == 78
+    assert said in running.stderr
+
+
+def test_a_journal_of_something_else_is_left_alone(
+    replay: Callable[..., Any], recording: Callable[..., Path], database: Path, tmp_path: Path
+) -> None:
+    path = recording(trades=1)
+    with SqliteJournal(tmp_path / "live.journal") as journal:
+        journal.append(Frame(b"{}", 1, 1, 0))
+    running = replay(path, "--journal", "live.journal")
+    assert running.wait() == 78
+    assert "not of this replay" in running.stderr
+    assert not stored(database)
+
+
+def test_what_a_live_bridge_has_received_is_replayed_under_the_same_ids(
+    command: Callable[..., Any],
+    replay: Callable[..., Any],
+    pulsestream: EmbeddedPulseStream,
+    wait_for: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    database = tmp_path / "stored.sqlite"
+    with Simulator(products=("BTC-USD",), rate=100, feed="advanced") as simulator:
+        live = command(
+            *("run", "--feed", "advanced", "--feed-url", simulator.url, "--products", "BTC-USD"),
+            *("--journal", "live.journal", "--pulsestream-url", pulsestream.url),
+            PULSESTREAM_API_KEY=KEY,
+        )
+        wait_for(lambda: len(stored(database)) > 100)
+        # Beside the bridge at work, into another PulseStream.
+        with EmbeddedPulseStream(database=str(tmp_path / "other.sqlite"), api_key=KEY, rate_limit=0) as other:
+            beside = command(
+                *("replay", "--from-journal", "live.journal", "--pulsestream-url", other.url),
+                PULSESTREAM_API_KEY=KEY,
+            )
+            assert beside.wait() == 0, beside.stderr
+            copied = stored(tmp_path / "other.sqlite")
+        live.send(signal.SIGTERM)
+        assert live.wait() == 0
+    ids = stored(database)
+    assert len(copied) > 100
+    assert set(copied) <= set(ids)
+
+    # And a recording that is made of the journal keeps what the ids depend on.
+    path, clock = tmp_path / "copy.jsonl.zst", ReplayClock()
+    with RecordingWriter(path) as writer:
+        journal_frames(tmp_path / "live.journal", scheduler=clock).subscribe(writer.append)
+        clock.start()
+    assert replay(path, "--feed", "advanced").wait() == 0
+    assert stored(database) == ids
