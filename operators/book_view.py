@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from html import escape
+from itertools import zip_longest
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from operators.order_book import Level
@@ -98,6 +100,20 @@ class BookView(Generic[M_co]):
     stale: bool = False
     unknown_deletes: int = 0
 
+    def __repr__(self) -> str:
+        flags = "".join(f", {name}" for name in ("reset", "crossed", "stale") if getattr(self, name))
+        best = f"{_written(self.best_bid)} bid, {_written(self.best_ask)} asked"
+        return f"<BookView of {self.product}: {best}, {len(self.bids)} and {len(self.asks)} levels{flags}>"
+
+    def _repr_html_(self) -> str:
+        rows = zip_longest(self.bids, self.asks)
+        cells = "".join(
+            "<tr>" + "".join(f"<td>{value}</td>" for value in (*_cells(bid)[::-1], *_cells(ask))) + "</tr>"
+            for bid, ask in rows
+        )
+        head = "<tr><th>size</th><th>bid</th><th>ask</th><th>size</th></tr>"
+        return f"<table><caption>{escape(repr(self))}</caption><thead>{head}</thead><tbody>{cells}</tbody></table>"
+
     @property
     def best_bid(self) -> Level | None:
         """The highest bid; None if there is none."""
@@ -107,6 +123,14 @@ class BookView(Generic[M_co]):
     def best_ask(self) -> Level | None:
         """The lowest ask; None if there is none."""
         return self.asks[0] if self.asks else None
+
+
+def _written(level: Level | None) -> str:
+    return "nothing" if level is None else f"{level.price} x {level.size}"
+
+
+def _cells(level: Level | None) -> tuple[str, str]:
+    return ("", "") if level is None else (str(level.price), str(level.size))
 
 
 @dataclass(frozen=True)

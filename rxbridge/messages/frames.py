@@ -7,6 +7,11 @@ from typing import TypeAlias
 import msgspec
 
 from rxbridge.channels import FeedName
+from rxbridge.errors import quoted
+from rxbridge.tables import brief, html_table, moment
+
+_SHOWN_BYTES = 80
+"""How much of a frame is shown where somebody looks at it; it may have megabytes."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -27,6 +32,22 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     connection: int
     index: int
     offset: int = 0
+
+    def __repr__(self) -> str:
+        place = f"connection {self.connection}, index {self.index}, offset {self.offset}"
+        text = quoted(self.data[:_SHOWN_BYTES], _SHOWN_BYTES)
+        return f"<Frame of {len(self.data):,} bytes, received {moment(self.received_at)}, {place}: {text}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("received", moment(self.received_at)),
+            ("connection", self.connection),
+            ("index", self.index),
+            ("offset", self.offset),
+            ("bytes", f"{len(self.data):,}"),
+            ("data", quoted(self.data[:_SHOWN_BYTES], _SHOWN_BYTES)),
+        ]
+        return html_table("Frame", (), rows)
 
 
 OWN_CONNECTION = 0
@@ -110,3 +131,21 @@ class MessageBase(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     def data(self) -> bytes:
         """What Coinbase sent of this message: the frame, or its part of it."""
         return self.part.data or self.frame.data
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={brief(value)}" for name, value in self._said())
+        return f"{type(self).__name__}({said})"
+
+    def _repr_html_(self) -> str:
+        return html_table(type(self).__name__, (), [*self._said(), ("received", moment(self.frame.received_at))])
+
+    def _said(self) -> list[tuple[str, object]]:
+        """What it says, without what it does not; levels, of which there may be megabytes, by their size."""
+        said: list[tuple[str, object]] = []
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if name in {"frame", "part"} or value is None or value is NO_LEVELS:
+                continue
+            is_raw = isinstance(value, msgspec.Raw)
+            said.append((name, f"{len(bytes(value)):,} bytes" if is_raw else value))
+        return said

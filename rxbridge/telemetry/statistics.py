@@ -5,7 +5,9 @@ Each group is written by one thread only, so plain additions do; `Statistics` is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+from rxbridge.tables import brief, html_table
 
 
 @dataclass(slots=True)
@@ -172,3 +174,20 @@ class Statistics:
     oldest_waiting_seconds: float
     market_gaps: int
     overloaded: bool
+
+    def __repr__(self) -> str:
+        return f"Statistics({', '.join(f'{name}={brief(value)}' for name, value in self._counted())})"
+
+    def _repr_html_(self) -> str:
+        return html_table("Statistics: all that is not zero", (), self._counted())
+
+    def _counted(self) -> list[tuple[str, object]]:
+        """Every counter that has counted something, by its full name."""
+        counted: list[tuple[str, object]] = []
+        for group in fields(self):
+            value = getattr(self, group.name)
+            if group.name in {"feed", "backfill", "delivery", "confirmation"}:
+                counted += [(f"{group.name}.{one.name}", getattr(value, one.name)) for one in fields(value)]
+            else:
+                counted.append((group.name, value))
+        return [(name, value) for name, value in counted if value and not isinstance(value, DeliveryStatistics)]
