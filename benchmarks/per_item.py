@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections import OrderedDict
+from bisect import bisect_right
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeAlias
 
 from reactivex import Observable
@@ -26,6 +28,7 @@ from operators import (
     dedupe,
     detect_gaps,
     group_by_product,
+    join_by_time,
     only,
     order_books,
     parse,
@@ -34,7 +37,9 @@ from operators import (
     sample_latest,
     stall_after,
     throttle,
+    with_latency,
 )
+from operators.join_by_time import Joined
 from rxbridge.coinbase.decoding import decode
 from rxbridge.events import encode, event_id, to_event
 from rxbridge.journal.sqlite import SqliteJournal
@@ -44,6 +49,8 @@ _ROUNDS = 5
 _FAR = 60.0
 """Seconds that no round lasts: what is measured is the path of an item, and no timer goes off meanwhile."""
 _FAR_DELTA = timedelta(seconds=_FAR)
+_FAR_TIME = 10**18
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REMEMBER = 20_000
 _BURST = 1e9
 """Tokens that no round uses up, so that each item passes."""
@@ -79,6 +86,8 @@ def operators(items: int) -> list[Cost]:
         ("rate_limit", rate_limit(int(_BURST), hold=0, burst=int(_BURST), scheduler=scheduler), _rate_loop),
         ("detect_gaps", detect_gaps(_itself, _one_key, found=_ignore), _gaps_loop),
         ("group_by_product", _grouped, _group_loop),
+        ("join_by_time", join_by_time(Observable(_one_right), time=_itself, key=_one_key), _join_loop),
+        ("with_latency", with_latency(_itself, scheduler=scheduler), _latency_loop),
         ("stall_after", stall_after(_FAR, TimeoutError, scheduler=scheduler), _stall_loop),
         ("retry_with_backoff", retry_with_backoff(lambda _, __: _FAR, scheduler=scheduler), _retry_loop),
     ]
@@ -348,6 +357,39 @@ def _group_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
             groups[key] = [take]
         for subscriber in groups[key]:
             subscriber(item)
+
+
+def _one_right(observer: ObserverBase[int], _scheduler: SchedulerBase | None = None) -> DisposableBase:
+    observer.on_next(0)
+    observer.on_completed()
+    return Disposable()
+
+
+def _join_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    """With the lock that whoever reads two streams needs."""
+    rows: dict[int, list[tuple[int, int]]] = {0: [(0, 0)]}
+    waiting: deque[tuple[int, int, int]] = deque()
+    newest, lock = 0, Lock()
+    for item in items:
+        moment, key = _itself(item), _one_key(item)
+        with lock:
+            if moment < newest - _FAR_TIME:
+                continue
+            newest = max(newest, moment)
+            waiting.append((moment, key, item))
+            ready: list[Joined[int, int]] = []
+            while waiting and waiting[0][0] < _FAR_TIME:
+                moment, key, left = waiting.popleft()
+                row = rows[key]
+                index = bisect_right(row, (moment, moment)) - 1
+                ready.append(Joined(left, row[index][1] if index >= 0 else None))
+        for pair in ready:
+            take(pair)
+
+
+def _latency_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    for item in items:
+        take((item, (datetime.now(UTC) - _EPOCH).total_seconds() - _itself(item) / 1e9))
 
 
 def _book_loop(book: OrderBook, changes: Iterable[Update], take: Callable[[Any], None]) -> None:

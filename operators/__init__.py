@@ -16,6 +16,7 @@ from operators.conflate import conflate
 from operators.dedupe import dedupe
 from operators.detect_gaps import detect_gaps
 from operators.group_by_product import group_by_product
+from operators.join_by_time import join_by_time
 from operators.only import only
 from operators.order_book import OrderBook
 from operators.play_back import play_back
@@ -26,6 +27,7 @@ from operators.sample_latest import sample_latest
 from operators.stall import stall_after
 from operators.steady import SteadyScheduler
 from operators.throttle import throttle
+from operators.with_latency import with_latency
 
 __all__ = [
     "OrderBook",
@@ -37,6 +39,7 @@ __all__ = [
     "dedupe",
     "detect_gaps",
     "group_by_product",
+    "join_by_time",
     "only",
     "order_books",
     "parse",
@@ -46,4 +49,5 @@ __all__ = [
     "sample_latest",
     "stall_after",
     "throttle",
+    "with_latency",
 ]

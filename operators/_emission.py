@@ -122,7 +122,8 @@ class SerialEmission(DisposableBase, Generic[A, B]):
 
     def _release(self) -> None:
         self._emitter = None
-        self._turn.notify_all()
+        if self._waiting:
+            self._turn.notify_all()
 
     def _step(self) -> Callable[[], None] | None:
         """The next call of the observer; None, with the turn given back, if there is none."""
