@@ -153,8 +153,13 @@ def event_rules(settings: Settings) -> EventRules:
 def frames(
     settings: Settings, products: ProductsInForce, in_doubt: BooksInDoubt, statistics: FeedStatistics
 ) -> Observable[Frame]:
-    """What Coinbase sends, of products that may change while it runs, and of books that may be in doubt."""
+    """What Coinbase sends, of products that may change while it runs, and of books that may be in doubt.
+
+    Raises:
+        ConfigError: A channel needs a key and there is none, or the key cannot be read or used.
+    """
     options = settings.feed
+    key, secret, passphrase = options.credentials() or (None, None, None)
     return coinbase.frames(
         products,
         options.channels,
@@ -167,6 +172,9 @@ def frames(
         backoff_maximum_seconds=options.backoff_maximum_seconds,
         ca_file=str(options.ca_file) if options.ca_file else None,
         key_file=str(options.key_file) if options.key_file else None,
+        api_key=key,
+        api_secret=secret,
+        api_passphrase=passphrase,
         products_per_connection=options.products_per_connection,
         connections=options.connections,
         book_refresh_seconds=options.book_refresh_seconds,
@@ -305,7 +313,8 @@ def followed_by_backfill(settings: Settings, products: Sequence[str]) -> tuple[t
     quoted = tuple(products)
     if settings.feed.protocol == "advanced":
         quoted = tuple(dict.fromkeys(map(served_as, quoted)))
-    return (quoted if "matches" in settings.feed.channels else ()), quoted
+    has_trades = not {"matches", "full"}.isdisjoint(settings.feed.channels)
+    return (quoted if has_trades else ()), quoted
 
 
 def _rest(settings: Settings, *, connect_seconds: float = 5.0, read_seconds: float = 10.0) -> RestClient:

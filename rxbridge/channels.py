@@ -30,12 +30,16 @@ class Channel(NamedTuple):
         on_wire: What a feed calls it; a feed that is not there has none.
         aliases: What else a user may call it, on either feed.
         has_no_products: The feeds on which it is asked for as a whole, and not product by product.
+        with_key: What a feed calls it for who has a key, where that is another channel on the wire.
+        needs_key: Whether it is only for who has a key.
     """
 
     name: str
     on_wire: Mapping[FeedName, str]
     aliases: tuple[str, ...] = ()
     has_no_products: tuple[FeedName, ...] = ()
+    with_key: Mapping[FeedName, str] = {}
+    needs_key: bool = False
 
 
 CHANNELS: Final = (
@@ -43,12 +47,20 @@ CHANNELS: Final = (
     Channel("ticker_batch", {"exchange": "ticker_batch", "advanced": "ticker_batch"}),
     Channel("matches", {"exchange": "matches", "advanced": "market_trades"}, ("trades", "market_trades")),
     Channel("candles", {"advanced": "candles"}),
-    Channel("level2", {"exchange": "level2_batch", "advanced": "level2"}, ("level2_batch",)),
+    Channel(
+        "level2",
+        {"exchange": "level2_batch", "advanced": "level2"},
+        ("level2_batch",),
+        with_key={"exchange": "level2"},
+    ),
     Channel("status", {"exchange": "status", "advanced": "status"}, has_no_products=("exchange",)),
     Channel("auctionfeed", {"exchange": "auctionfeed"}, ("auction", "auctions")),
+    Channel("full", {"exchange": "full"}, needs_key=True),
+    Channel("rfq_matches", {"exchange": "rfq_matches"}, has_no_products=("exchange",), needs_key=True),
     Channel("heartbeat", {"exchange": "heartbeat", "advanced": "heartbeats"}, ("heartbeats",), ("advanced",)),
 )
-"""Those that need no key. The Exchange's own `level2` does, and its `level2_batch` brings the same each 50 ms."""
+"""All of them. Of the Exchange, `level2_batch` brings every 50 ms what `level2` brings at once to who has a key: both
+are `level2` here, and who sets a key gets the faster one."""
 
 _BY_NAME: Final = {name: channel for channel in CHANNELS for name in (channel.name, *channel.aliases)}
 
@@ -66,13 +78,36 @@ def canonical(name: str, feed: FeedName) -> str:
     return _channel(name, feed).name
 
 
-def wire_name(name: str, feed: FeedName) -> str:
+def wire_name(name: str, feed: FeedName, *, has_key: bool = False) -> str:
     """What a feed calls a channel, whatever the user calls it.
 
+    Args:
+        name: What the user calls it.
+        feed: The feed.
+        has_key: Whether there is a key to sign with.
+
     Raises:
-        ValueError: As above.
+        ValueError: As above; or the channel needs a key, and the text says what to set.
     """
-    return _channel(name, feed).on_wire[feed]
+    channel = _channel(name, feed)
+    if has_key:
+        return channel.with_key.get(feed, channel.on_wire[feed])
+    if channel.needs_key:
+        raise ValueError(
+            f"the channel {name!r} needs a key of Coinbase Exchange; set feed.api_key, feed.api_secret and"
+            " feed.api_passphrase, or the same with _file for the files that hold them"
+        )
+    return channel.on_wire[feed]
+
+
+def signed_channels(feed: FeedName) -> frozenset[str]:
+    """What a feed calls those channels that Coinbase gives only to who signs."""
+    asked = (channel for channel in CHANNELS if feed in channel.on_wire)
+    return frozenset(
+        channel.with_key.get(feed, channel.on_wire[feed])
+        for channel in asked
+        if channel.needs_key or feed in channel.with_key
+    )
 
 
 def without_products(feed: FeedName) -> frozenset[str]:

@@ -15,11 +15,18 @@ from rxbridge.errors import MalformedFrame
 from rxbridge.events.cleaning import whole
 from rxbridge.messages import (
     OWN_CONNECTION,
+    Auction,
     BookSnapshot,
     BookUpdate,
     Frame,
     Heartbeat,
     Message,
+    Order,
+    OrderActivate,
+    OrderChange,
+    OrderDone,
+    OrderOpen,
+    OrderReceived,
     Subscriptions,
     Ticker,
     Trade,
@@ -29,6 +36,8 @@ _CHANNELS_OF: dict[type[Message], tuple[str, ...]] = {
     Ticker: ("ticker", "ticker_batch"),
     BookSnapshot: ("level2",),
     BookUpdate: ("level2",),
+    Auction: ("auctionfeed",),
+    **dict.fromkeys((OrderReceived, OrderOpen, OrderDone, OrderChange, OrderActivate), ("full",)),
 }
 """Where messages come from of which those that are missed cannot be fetched."""
 
@@ -196,7 +205,7 @@ class Follower:
                 channel, products = known_as(acknowledged.name), acknowledged.product_ids
                 self._coverage.hear(frame.connection, channel, products, frame.received_at, settled=True)
             return
-        if isinstance(message, (Ticker, BookSnapshot, BookUpdate)) and (product := message.product_id):
+        if isinstance(message, (Ticker, BookSnapshot, BookUpdate, Auction, Order)) and (product := message.product_id):
             for channel in _CHANNELS_OF[type(message)]:
                 if not self._coverage.brings(frame.connection, channel, product):
                     self._coverage.hear(frame.connection, channel, [product], frame.received_at)

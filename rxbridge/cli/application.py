@@ -237,6 +237,15 @@ def simulate(
     ] = None,
     speed: Annotated[Speed, typer.Option(help="How fast to serve a recording.")] = Speed.REAL,
     depth: Annotated[int, typer.Option(min=1, help="Levels on each side of a book.")] = 50,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="RXBRIDGE_FEED_API_KEY", show_envvar=True, help="Key that opens all channels.")
+    ] = None,
+    api_secret: Annotated[
+        str | None, typer.Option(envvar="RXBRIDGE_FEED_API_SECRET", show_envvar=True, help="Its secret, base64.")
+    ] = None,
+    api_passphrase: Annotated[
+        str | None, typer.Option(envvar="RXBRIDGE_FEED_API_PASSPHRASE", show_envvar=True, help="Its passphrase.")
+    ] = None,
     faults: Faults = None,
     describe: Annotated[bool, typer.Option("--describe", help="Print what it does instead.")] = False,
 ) -> None:
@@ -256,6 +265,7 @@ def simulate(
         recording=recording,
         speed=float(speed.replace("max", "inf")),
         depth=depth,
+        api_key=(api_key, api_secret, api_passphrase),
         faults=faults,
     )
 

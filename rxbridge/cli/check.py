@@ -35,7 +35,7 @@ def check_everything(config: Path | None, arguments: Mapping[str, Any], *, offli
     except ConfigError as error:
         _tell("configuration", error)
         return exit_code(error)
-    configure(secrets=settings.pulsestream.secrets(), form=settings.log.format)
+    configure(secrets=settings.secrets(), form=settings.log.format)
     # Each check speaks for itself, in one line.
     logger.disable("rxbridge")
     _tell("configuration", "valid")
@@ -147,6 +147,7 @@ def _feed(settings: Settings) -> str:
         failures.append(error)
         done.set()
 
+    key, secret, passphrase = feed.credentials() or (None, None, None)
     frames = coinbase.frames(
         feed.products,
         feed.channels,
@@ -155,6 +156,9 @@ def _feed(settings: Settings) -> str:
         connect_timeout_seconds=feed.connect_timeout_seconds,
         ca_file=str(feed.ca_file) if feed.ca_file else None,
         key_file=str(feed.key_file) if feed.key_file else None,
+        api_key=key,
+        api_secret=secret,
+        api_passphrase=passphrase,
         reconnect=False,
         statistics=statistics,
     )

@@ -179,7 +179,7 @@ def _purge(journal: Journal, portion: list[DeadLetter]) -> int:
 
 def _settings(config: Path | None, given: Mapping[str, Any]) -> Settings:
     settings = load(config, given)
-    configure(secrets=settings.pulsestream.secrets(), form=settings.log.format, stream=sys.stderr)
+    configure(secrets=settings.secrets(), form=settings.log.format, stream=sys.stderr)
     return settings
 
 

@@ -25,15 +25,16 @@ def serve_simulator(
     recording: Path | None,
     speed: float,
     depth: int,
+    api_key: tuple[str | None, str | None, str | None],
     faults: Path | None,
 ) -> None:
     """Serve a simulated market, or a recording; say at the end which faults happened."""
     try:
         from rxbridge.recording import read
-        from rxbridge.simulator import TRADES_KEPT, serve
+        from rxbridge.simulator import TRADES_KEPT, Credentials, serve
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "demo") from None
-    configure()
+    configure(secrets=tuple(filter(None, api_key)))
     statistics = serve(
         port=port,
         products=_names(products),
@@ -45,6 +46,7 @@ def serve_simulator(
         recording=None if recording is None else partial(read, recording),
         speed=speed,
         book_depth=depth,
+        credentials=Credentials(*(part or "" for part in api_key)) if any(api_key) else None,
         faults=() if faults is None else read_faults(faults),
         ready=lambda url: typer.echo(f"simulator: {url}", err=True),
     )

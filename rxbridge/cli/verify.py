@@ -24,7 +24,7 @@ def verify_journal(config: Path | None, arguments: Mapping[str, Any], *, as_json
     # As SIGINT does: the ledger in its temporary folder is removed on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = load(config, arguments)
-    configure(secrets=settings.pulsestream.secrets(), form=settings.log.format)
+    configure(secrets=settings.secrets(), form=settings.log.format)
     result = audit_journal(settings, repair=repair)
     if as_json:
         typer.echo(msgspec.json.encode(result).decode())

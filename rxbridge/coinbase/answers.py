@@ -32,6 +32,10 @@ class Refused:
     reason: str
 
 
+def _as_it_is(refused: Refused) -> Refused:
+    return refused
+
+
 Answer: TypeAlias = Acknowledged | Refused
 
 
@@ -73,11 +77,13 @@ class Answers:
             by that. Whatever begins otherwise is decoded, unless it is larger than any answer can be.
         kind: Where a frame says of which kind it is.
         acknowledged: The pairs that an acknowledgement lists; entries of odd shapes are none.
+        explained: Says of a refusal what else is known about it.
     """
 
     data: tuple[bytes, ...]
     kind: Literal["type", "channel"]
     acknowledged: Callable[[Envelope], frozenset[Pair]]
+    explained: Callable[[Refused], Refused] = _as_it_is
 
     def answer_in(self, data: bytes) -> Answer | None:
         """The answer that a frame holds; None for data."""
@@ -88,7 +94,7 @@ class Answers:
             return None
         match self._kind(envelope):
             case "error":
-                return Refused(_read_text(envelope.message) or "", _read_text(envelope.reason) or "")
+                return self.explained(Refused(_read_text(envelope.message) or "", _read_text(envelope.reason) or ""))
             case "subscriptions":
                 return Acknowledged(self.acknowledged(envelope))
             case _:

@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 
-from rxbridge.channels import asked_as, without_products
-from rxbridge.coinbase.answers import Answers, Envelope, Pair, fields, items, read_any, texts
+from rxbridge.channels import asked_as, signed_channels, without_products
+from rxbridge.coinbase.answers import Answers, Envelope, Pair, Refused, fields, items, read_any, texts
+from rxbridge.coinbase.exchange_signing import CLOCK_SECONDS
 from rxbridge.coinbase.protocol import FeedProtocol, Verb
 from rxbridge.coinbase.wanted import Wanted
 
 _WITHOUT_PRODUCTS: Final = without_products("exchange")
 
 
-def _encode(verb: Verb, wanted: Wanted) -> bytes:
+_SIGNED: Final = signed_channels("exchange")
+
+
+def signed(sign: Callable[[], Mapping[str, str]]) -> FeedProtocol:
+    """The same protocol for who has a key: each message that asks for a channel that needs one is signed anew.
+
+    The others are not, so that a key that is refused costs no channel that needs none.
+    """
+
+    def encode(verb: Verb, wanted: Wanted) -> bytes:
+        signature: Mapping[str, str] = sign() if verb == "subscribe" and not _SIGNED.isdisjoint(wanted) else {}
+        return msgspec.json.encode({**_message(verb, wanted), **signature})
+
+    return replace(EXCHANGE, encode=encode, signed=_SIGNED, answers=replace(EXCHANGE.answers, explained=_explained))
+
+
+def _explained(refused: Refused) -> Refused:
+    """With what to do about a refused signature: Coinbase says only what it did not like of it, if anything."""
+    if "auth" not in refused.message.lower():
+        return refused
+    return Refused(
+        refused.message,
+        f"{refused.reason or refused.message}: it does not take the signature; check feed.api_key, feed.api_secret,"
+        f" feed.api_passphrase, what the key is allowed, and this machine's clock, which must be right to"
+        f" {CLOCK_SECONDS} s",
+    )
+
+
+def _message(verb: Verb, wanted: Wanted) -> dict[str, object]:
     """The message, with the ids inside each channel; at the top, some servers take them for other channels."""
-    channels = [_channel(name, products) for name, products in wanted.items()]
-    return msgspec.json.encode({"type": verb, "channels": channels})
+    return {"type": verb, "channels": [_channel(name, products) for name, products in wanted.items()]}
+
+
+def _encode(verb: Verb, wanted: Wanted) -> bytes:
+    return msgspec.json.encode(_message(verb, wanted))
 
 
 def _channel(name: str, products: tuple[str, ...]) -> dict[str, object]:
@@ -59,6 +92,11 @@ EXCHANGE: Final = FeedProtocol(
             b'{"type":"snapshot"',
             b'{"type":"status"',
             b'{"type":"auction"',
+            b'{"type":"received"',
+            b'{"type":"open"',
+            b'{"type":"done"',
+            b'{"type":"change"',
+            b'{"type":"rfq_match"',
         ),
         kind="type",
         acknowledged=_acknowledged,

@@ -32,6 +32,7 @@ class FeedProtocol:
         served_as: The id under which a product is acknowledged and comes, which several may share.
         encode: The message that asks for something, or asks for it no more.
         answers: How to read what comes back.
+        signed: The channels whose refusal is that of a signature, where it is one and names none.
     """
 
     name: FeedName
@@ -43,6 +44,7 @@ class FeedProtocol:
     served_as: Callable[[str], str]
     encode: Callable[[Verb, Wanted], bytes]
     answers: Answers
+    signed: frozenset[str] = frozenset()
 
     @property
     def heartbeat_has_products(self) -> bool:

@@ -19,6 +19,8 @@ from rxbridge.coinbase.advanced_protocol import ADVANCED, signed
 from rxbridge.coinbase.connection import Plan, connection
 from rxbridge.coinbase.continuity import NUMBERED_BOOKS, until_frames_are_lost
 from rxbridge.coinbase.exchange_protocol import EXCHANGE
+from rxbridge.coinbase.exchange_protocol import signed as signed_by_key
+from rxbridge.coinbase.exchange_signing import signer
 from rxbridge.coinbase.in_force import ProductsInForce, named
 from rxbridge.coinbase.lines import Pace, Spread, lines
 from rxbridge.coinbase.protocol import FeedProtocol
@@ -49,6 +51,9 @@ def frames(
     rejection_retry_seconds: float = 3600.0,
     ca_file: str | None = None,
     key_file: str | None = None,
+    api_key: str | None = None,
+    api_secret: str | None = None,
+    api_passphrase: str | None = None,
     book_refresh_seconds: float = 0.0,
     book_doubt_seconds: float = 30.0,
     in_doubt: BooksInDoubt | None = None,
@@ -96,6 +101,10 @@ def frames(
         ca_file: A file of further trusted certificates (PEM).
         key_file: A key of Coinbase's, to sign what is asked of Advanced Trade, although public channels need none; see
             `rxbridge.coinbase.signing.token_maker`.
+        api_key: A key of the Exchange, for the channels `full` and `rfq_matches` and a faster `level2`; it is sent with
+            what is asked for on these, and nowhere else.
+        api_secret: The secret that belongs to it, base64; it signs, and is not sent.
+        api_passphrase: The passphrase that belongs to it.
         book_refresh_seconds: The time in which each order book of the Exchange, whose updates have no numbers by which
             a loss would show, is unsubscribed and subscribed again once, one after the other; 0 for never.
         book_doubt_seconds: How long after its beginning a book is not begun anew although it is in doubt; it doubles
@@ -137,7 +146,7 @@ def frames(
         raise ConfigError("book_refresh_seconds", f"{book_refresh_seconds} is negative")
     if backoff_maximum_seconds < backoff_minimum_seconds:
         raise ConfigError("backoff_maximum_seconds", f"{backoff_maximum_seconds} is below the minimum")
-    spoken = _protocol(feed, key_file)
+    spoken = _protocol(feed, key_file, (api_key, api_secret, api_passphrase))
     in_force = products if isinstance(products, ProductsInForce) else ProductsInForce(products)
     plan = Plan(
         endpoint=Endpoint.of(FEED_URLS[feed] if url is None else url, ca_file),
@@ -146,7 +155,7 @@ def frames(
         in_doubt=BooksInDoubt() if in_doubt is None else in_doubt,
         book_refresh_seconds=book_refresh_seconds,
         book_doubt_seconds=book_doubt_seconds,
-        channels=_wire_names(feed, named("channels", channels)),
+        channels=_wire_names(feed, named("channels", channels), has_key=bool(spoken.signed)),
         stall_seconds=stall_seconds,
         connect_timeout_seconds=connect_timeout_seconds,
         acknowledge_seconds=acknowledge_seconds,
@@ -203,21 +212,28 @@ def backoff(minimum_seconds: float, maximum_seconds: float) -> Callable[[int, Ex
     return delay
 
 
-def _wire_names(feed: FeedName, channels: Sequence[str]) -> tuple[str, ...]:
+def _wire_names(feed: FeedName, channels: Sequence[str], *, has_key: bool) -> tuple[str, ...]:
     try:
-        return tuple(dict.fromkeys(wire_name(channel, feed) for channel in channels))
+        return tuple(dict.fromkeys(wire_name(channel, feed, has_key=has_key) for channel in channels))
     except ValueError as error:
         raise ConfigError("channels", str(error)) from None
 
 
-def _protocol(name: FeedName, key_file: str | None) -> FeedProtocol:
+def _protocol(name: FeedName, key_file: str | None, key: tuple[str | None, str | None, str | None]) -> FeedProtocol:
     if name not in PROTOCOLS:
         raise ConfigError("feed", f"unknown feed {name!r}{nearest(name, tuple(PROTOCOLS))}")
-    if key_file is None:
-        return PROTOCOLS[name]
-    if name != "advanced":
+    if key_file is not None and name != "advanced":
         raise ConfigError("key_file", f"the feed {name!r} takes no key")
-    return signed(token_maker(key_file))
+    if any(key) and name != "exchange":
+        raise ConfigError("api_key", f"the feed {name!r} takes no such key")
+    if key_file is not None:
+        return signed(token_maker(key_file))
+    api_key, api_secret, api_passphrase = key
+    if api_key and api_secret and api_passphrase:
+        return signed_by_key(signer(api_key, api_secret, api_passphrase))
+    if any(key):
+        raise ConfigError("api_key", "a key, its secret and its passphrase belong together; set all three")
+    return PROTOCOLS[name]
 
 
 def _is_retryable(error: Exception) -> bool:

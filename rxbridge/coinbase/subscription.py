@@ -67,7 +67,7 @@ class Subscription:
             pause_seconds: The least time between two messages.
             allow: What is worth asking for; see `Planner`.
         """
-        self.deadline = inf
+        self.deadline: float = inf
         self._protocol = protocol
         self._planner = Planner(channels, protocol, allow)
         self._acknowledge_seconds = acknowledge_seconds
@@ -231,7 +231,12 @@ class Subscription:
             self._queue.extendleft([left] if left.wanted else [])
             return []
         reason = refused.reason or refused.message
-        products, channels = named_in(f"{refused.message} {refused.reason}", asked.wanted, self._planner.has_products)
+        products, channels = named_in(
+            f"{refused.message} {refused.reason}",
+            asked.wanted,
+            self._planner.has_products,
+            self._protocol.signed,
+        )
         if products:
             rejections = [Rejection(None, product, reason) for product in products]
         elif channels:

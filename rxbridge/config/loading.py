@@ -60,6 +60,10 @@ class Settings:
     log: LogSettings
     origins: Mapping[str, Origin]
 
+    def secrets(self) -> tuple[str, ...]:
+        """What must not appear in any output."""
+        return (*self.pulsestream.secrets(), *self.feed.secrets())
+
     def shown(self) -> dict[str, str]:
         """Every value as text, by its full name, secrets hidden."""
         return {

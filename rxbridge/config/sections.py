@@ -9,7 +9,10 @@ from pydantic import AwareDatetime, ByteSize, Field, SecretStr, ValidationInfo, 
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rxbridge.channels import FEED_URLS, FeedName, canonical
+from rxbridge.config.secrets import secret_text
 from rxbridge.errors import ConfigError
+
+_KEY_HINT = "set PULSESTREAM_API_KEY or PULSESTREAM_API_KEY_FILE"
 
 Seconds = Annotated[float, Field(gt=0)]
 Names = Annotated[tuple[str, ...], NoDecode, Field(min_length=1)]
@@ -18,7 +21,9 @@ Names = Annotated[tuple[str, ...], NoDecode, Field(min_length=1)]
 class Section(BaseSettings):
     """A table of the file, a prefix in the environment, and a group of arguments: the same names in all three."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True, case_sensitive=False)
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        extra="forbid", frozen=True, env_ignore_empty=True, case_sensitive=False
+    )
 
     table: ClassVar[str]
 
@@ -39,7 +44,7 @@ class Section(BaseSettings):
 class FeedSettings(Section):
     """Where the market data comes from."""
 
-    model_config = SettingsConfigDict(env_prefix="RXBRIDGE_FEED_")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="RXBRIDGE_FEED_")
     table = "feed"
 
     protocol: FeedName = Field("exchange", description="which feed: exchange, or advanced for Advanced Trade")
@@ -53,7 +58,7 @@ class FeedSettings(Section):
     channels: Names = Field(
         ("ticker", "matches"),
         description="channels: ticker, ticker_batch, trades (or matches), level2, status, heartbeat; on exchange also "
-        "auctionfeed, on advanced candles",
+        "auctionfeed and, with a key, full and rfq_matches; on advanced candles",
     )
     products_per_connection: int = Field(
         100, ge=1, description="most products on one connection; more are spread over several"
@@ -72,6 +77,13 @@ class FeedSettings(Section):
     book_doubt_seconds: Seconds = Field(30, description="how long after its beginning a wrong book is left as it is")
     ca_file: Path | None = Field(None, description="certificates to trust besides the system's, for a proxy or a test")
     key_file: Path | None = Field(None, description="Coinbase key that signs what is asked for; on advanced only")
+
+    api_key: SecretStr | None = Field(None, description="key of Coinbase Exchange, for channels that need one")
+    api_key_file: Path | None = Field(None, description="a file that holds the key")
+    api_secret: SecretStr | None = Field(None, description="the secret of that key")
+    api_secret_file: Path | None = Field(None, description="a file that holds the secret")
+    api_passphrase: SecretStr | None = Field(None, description="the passphrase of that key")
+    api_passphrase_file: Path | None = Field(None, description="a file that holds the passphrase")
 
     @field_validator("products", "channels", mode="before")
     @classmethod
@@ -96,6 +108,52 @@ class FeedSettings(Section):
             raise ValueError("the feed 'exchange' takes no key")
         return value
 
+    @field_validator("api_key", "api_key_file")
+    @classmethod
+    def taken_by_the_exchange(cls, value: SecretStr | Path | None, others: ValidationInfo) -> SecretStr | Path | None:
+        """Only the Exchange takes such a key."""
+        if value is not None and others.data.get("protocol") == "advanced":
+            raise ValueError("the feed 'advanced' takes no such key")
+        return value
+
+    @model_validator(mode="after")
+    def one_of_each(self) -> FeedSettings:
+        """Each of the three, or the file that holds it; none or all of them."""
+        parts = ("api_key", "api_secret", "api_passphrase")
+        for name in parts:
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                raise ValueError(f"{name} and {name}_file are both set; set one of them")
+        given = [name for name in parts if getattr(self, name) is not None or getattr(self, f"{name}_file") is not None]
+        if given and given != list(parts):
+            missing = next(name for name in parts if name not in given)
+            raise ValueError(f"there is {given[0]} and no {missing}; key, secret and passphrase belong together")
+        return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Not to be pickled: what is printed hides the key, and a pickle would hold it."""
+        raise TypeError("the settings hold a key, and are not to be pickled")
+
+    def credentials(self) -> tuple[str, str, str] | None:
+        """Key, secret and passphrase, from wherever they are; None if there are none.
+
+        Raises:
+            ConfigError: A file cannot be read, or something is empty.
+        """
+        if self.api_key is None and self.api_key_file is None:
+            return None
+        return (
+            secret_text("feed.api_key", self.api_key, self.api_key_file),
+            secret_text("feed.api_secret", self.api_secret, self.api_secret_file),
+            secret_text("feed.api_passphrase", self.api_passphrase, self.api_passphrase_file),
+        )
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must not appear in any output."""
+        try:
+            return self.credentials() or ()
+        except ConfigError:
+            return ()
+
     @field_validator("url")
     @classmethod
     def websocket_address(cls, value: str, others: ValidationInfo) -> str:
@@ -110,7 +168,7 @@ class FeedSettings(Section):
 class BackfillSettings(Section):
     """How trades that the feed did not bring are fetched from Coinbase's REST API."""
 
-    model_config = SettingsConfigDict(env_prefix="RXBRIDGE_BACKFILL_")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="RXBRIDGE_BACKFILL_")
     table = "backfill"
 
     enabled: bool = Field(default=True, description="whether missing trades are looked for and fetched")
@@ -136,7 +194,7 @@ class BackfillSettings(Section):
 class JournalSettings(Section):
     """Where frames wait, and how much of the disk they may take."""
 
-    model_config = SettingsConfigDict(env_prefix="RXBRIDGE_JOURNAL_")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="RXBRIDGE_JOURNAL_")
     table = "journal"
 
     path: Path = Field(Path("rxbridge.journal"), description="the journal's file")
@@ -152,7 +210,7 @@ class JournalSettings(Section):
 class BatchSettings(Section):
     """How events are put together: a batch closes at whichever limit it meets first."""
 
-    model_config = SettingsConfigDict(env_prefix="RXBRIDGE_BATCH_")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="RXBRIDGE_BATCH_")
     table = "batch"
 
     count: int = Field(100, ge=1, le=1000, description="events in a batch")
@@ -164,7 +222,7 @@ class BatchSettings(Section):
 class DeliverySettings(Section):
     """What is done about a PulseStream that lies, or that is slower than the market."""
 
-    model_config = SettingsConfigDict(env_prefix="RXBRIDGE_DELIVERY_")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="RXBRIDGE_DELIVERY_")
     table = "delivery"
 
     confirm: Literal["none", "sample", "all"] = Field(
@@ -182,7 +240,7 @@ class DeliverySettings(Section):
 class PulseStreamSettings(Section):
     """Where the events go."""
 
-    model_config = SettingsConfigDict(env_prefix="PULSESTREAM_API_")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="PULSESTREAM_API_")
     table = "pulsestream"
 
     url: str = Field("http://127.0.0.1:8000", description="PulseStream: the base, or the address of its ingestion API")
@@ -216,19 +274,9 @@ class PulseStreamSettings(Section):
         Raises:
             ConfigError: There is none, or its file cannot be read.
         """
-        if self.key is not None:
-            key = self.key.get_secret_value().strip()
-        elif self.key_file is not None:
-            try:
-                key = self.key_file.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                problem = getattr(error, "strerror", None) or "is not text"
-                raise ConfigError("pulsestream.key_file", f"cannot read {self.key_file}: {problem}") from None
-        else:
-            key = ""
-        if not key:
-            raise ConfigError("pulsestream.key", "no API key", "set PULSESTREAM_API_KEY or PULSESTREAM_API_KEY_FILE")
-        return key
+        if self.key is None and self.key_file is None:
+            raise ConfigError("pulsestream.key", "no API key", _KEY_HINT)
+        return secret_text("pulsestream.key", self.key, self.key_file, problem="no API key", hint=_KEY_HINT)
 
     def secrets(self) -> tuple[str, ...]:
         """What must not appear in any output: the key, if there is one."""
@@ -241,7 +289,7 @@ class PulseStreamSettings(Section):
 class EventSettings(Section):
     """What events hold."""
 
-    model_config = SettingsConfigDict(env_prefix="RXBRIDGE_EVENTS_")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="RXBRIDGE_EVENTS_")
     table = "events"
 
     environment: str = Field("production", min_length=1, max_length=50, description="source.environment of every event")
@@ -256,7 +304,7 @@ class EventSettings(Section):
 class RunSettings(Section):
     """How the process behaves."""
 
-    model_config = SettingsConfigDict(env_prefix="RXBRIDGE_RUN_")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="RXBRIDGE_RUN_")
     table = "run"
 
     role: Literal["both", "feed", "deliver"] = Field("both", description="which half this process is")
@@ -282,7 +330,7 @@ class RunSettings(Section):
 class LogSettings(Section):
     """What is told on standard error."""
 
-    model_config = SettingsConfigDict(env_prefix="RXBRIDGE_LOG_")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="RXBRIDGE_LOG_")
     table = "log"
 
     format: Literal["auto", "pretty", "json"] = Field("auto", description="auto: pretty on a terminal, else JSON lines")

@@ -3,6 +3,7 @@
 from rxbridge.errors import MissingExtra
 
 try:
+    from rxbridge.simulator.authentication import Credentials
     from rxbridge.simulator.description import describe
     from rxbridge.simulator.market import TRADES_KEPT
     from rxbridge.simulator.options import SimulatorOptions
@@ -13,4 +14,4 @@ except ModuleNotFoundError as _missing:
         raise
     raise MissingExtra("websockets", "demo") from _missing
 
-__all__ = ["TRADES_KEPT", "Simulator", "SimulatorOptions", "SimulatorStatistics", "describe", "serve"]
+__all__ = ["TRADES_KEPT", "Credentials", "Simulator", "SimulatorOptions", "SimulatorStatistics", "describe", "serve"]

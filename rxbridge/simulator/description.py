@@ -34,6 +34,12 @@ EXCHANGE = {
     "ticker_batch": "likewise, every 5 s if there was a trade",
 }
 
+KEYED = {
+    "full": "the orders that are traded, and the trades, without a hole in the sequence",
+    "level2": "as level2_batch, every 10 ms",
+    "rfq_matches": "every second, a trade that answered a request for quotes; takes no products",
+}
+
 ADVANCED = {
     "candles": "the last 100 of five minutes, then those that change, every second",
     "heartbeats": "every second; takes no products",
@@ -95,7 +101,8 @@ def describe(products: Iterable[str]) -> list[Section]:
             "Channels of the Exchange feed",
             ("channel", "acknowledged as", "what is sent"),
             [(name, live.CHANNELS[name], said) for name, said in EXCHANGE.items()]
-            + [(name, "", "refused: it needs a key") for name in sorted(AUTHENTICATED_CHANNELS)],
+            + [(name, live.KEYED_CHANNELS[name], f"with --api-key: {said}") for name, said in KEYED.items()]
+            + [(name, "", "refused: it needs a key") for name in sorted(AUTHENTICATED_CHANNELS - KEYED.keys())],
         ),
         Section("Channels of Advanced Trade", ("channel", "what is sent"), list(ADVANCED.items())),
         Section(

@@ -7,6 +7,7 @@ from functools import partial
 import msgspec
 
 from rxbridge.faults import Faults
+from rxbridge.simulator.authentication import REFUSED, Authentication
 from rxbridge.simulator.protocol import Refusal, Request, parse, shuffled
 from rxbridge.simulator.service import Service
 from rxbridge.simulator.session import Feed, Session
@@ -15,10 +16,18 @@ from rxbridge.simulator.session import Feed, Session
 class ExchangeService(Service):
     """Speaks Coinbase's Exchange protocol."""
 
-    def __init__(self, feed: Feed, *, seed: int, faults: Faults) -> None:
-        """Offer a feed; what there is to say of these, `Service` does."""
+    def __init__(self, feed: Feed, *, seed: int, faults: Faults, authentication: Authentication | None = None) -> None:
+        """Offer a feed; what there is to say of these, `Service` does.
+
+        Args:
+            feed: Where the frames come from.
+            seed: Makes what is left to chance.
+            faults: What goes wrong, and when.
+            authentication: Knows the key of who may have the channels that need one; without it, nobody may.
+        """
         super().__init__(feed, seed=seed, faults=faults)
         self._feed = feed
+        self._authentication = authentication
 
     def leave(self, session: Session) -> None:
         """The connection has ended."""
@@ -47,7 +56,12 @@ class ExchangeService(Service):
         return True
 
     def _understood(self, message: str | bytes) -> Request | Refusal:
-        offered = partial(parse, message, channels=self._feed.channels)
+        channels = self._feed.channels
+        if self._authentication is not None and self._authentication.is_signed(message):
+            if problem := self._authentication.problem(message):
+                return Refusal(REFUSED, problem)
+            channels = {**channels, **self._feed.keyed_channels}
+        offered = partial(parse, message, channels=channels)
         request = offered(products=self.products)
         if isinstance(request, Refusal):
             return request

@@ -9,12 +9,14 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import accumulate
 from random import Random
+from uuid import UUID
 
 from rxbridge.simulator import wire
 from rxbridge.simulator.audience import Audience
 from rxbridge.simulator.batches import (
     BOOK_BATCH_SECONDS,
     BOOK_CHANNEL,
+    BOOK_SECONDS,
     STATUS_SECONDS,
     TICKER_BATCH_SECONDS,
     BookBatches,
@@ -24,6 +26,7 @@ from rxbridge.simulator.batches import (
 )
 from rxbridge.simulator.book import DEPTH
 from rxbridge.simulator.market import BOOK_CHANGES_PER_SECOND, LONGEST_SWEEP, Market, Tick
+from rxbridge.simulator.orders import OrderTeller
 from rxbridge.simulator.products import Product
 from rxbridge.simulator.protocol import Subscription
 from rxbridge.simulator.session import Feed, Session
@@ -39,6 +42,12 @@ CHANNELS = {
     "ticker_batch": "ticker_batch",
 }
 """What is on offer without a key."""
+
+KEYED_CHANNELS = {"full": "full", "level2": "level2", "rfq_matches": "rfq_matches"}
+"""What is on offer for who signs."""
+
+RFQ_SECONDS = 1.0
+"""The time between two trades that answer a request for quotes, of any product."""
 
 AUCTION_SECONDS = 1.0
 """A product that was never traded collects the orders that it will open with, and `auctionfeed` tells of it."""
@@ -121,6 +130,7 @@ class LiveFeed(Feed):
             status_seconds: The time between the frames of `status`.
         """
         self.channels: Mapping[str, str] = CHANNELS
+        self.keyed_channels: Mapping[str, str] = KEYED_CHANNELS
         self.markets: Mapping[str, Market] = {
             product.product_id: Market(
                 product,
@@ -148,6 +158,10 @@ class LiveFeed(Feed):
         self._trading.set()
         self._audience = Audience()
         self._books = BookBatches(self.markets, self._audience, clock.now_ns)
+        self._fast_books = BookBatches(self.markets, self._audience, clock.now_ns, "level2")
+        self._orders = {name: OrderTeller(market.product, seed) for name, market in self.markets.items()}
+        self._requests = Random(f"{seed} requests for quotes")  # noqa: S311  (a market, not a secret)
+        self._rfq_trades = 0
         self._tickers = TickerBatches(self.markets, self._audience)
         self._status = Status(products, self._audience)
         self.ticker_batch_seconds = ticker_batch_seconds
@@ -160,7 +174,9 @@ class LiveFeed(Feed):
             tasks.create_task(every(BOOK_BATCH_SECONDS, self._books.send))
             tasks.create_task(every(self.ticker_batch_seconds, self._tickers.send))
             tasks.create_task(every(self._status_seconds, self._status.send))
+            tasks.create_task(every(BOOK_SECONDS, self._fast_books.send))
             tasks.create_task(every(AUCTION_SECONDS, self._collect))
+            tasks.create_task(every(RFQ_SECONDS, self._answer_a_request))
             if self._rate > 0 and any(market.has_traded for market in self.markets.values()):
                 tasks.create_task(self._trade())
 
@@ -185,8 +201,8 @@ class LiveFeed(Feed):
         return [frame for channel, product_id in subscriptions for frame in self._greeting(channel, product_id)]
 
     def _greeting(self, channel: str, product_id: str) -> list[tuple[str, bytes]]:
-        if channel == "status":
-            return [("status", self._status.frame)]
+        if not product_id:
+            return [("status", self._status.frame)] if channel == "status" else []
         market = self.markets[product_id]
         match channel:
             case "ticker" | "ticker_batch":
@@ -197,8 +213,9 @@ class LiveFeed(Feed):
                 return [("ticker", wire.ticker(market.product, market.latest))]
             case "matches" if market.has_traded:
                 return [("last_match", wire.match(market.product, market.latest.trade, "last_match"))]
-            case "level2_50":
-                return [("snapshot", self._books.snapshot(product_id))]
+            case "level2_50" | "level2":
+                books = self._fast_books if channel == "level2" else self._books
+                return [("snapshot", books.snapshot(product_id))]
             case _:
                 return []
 
@@ -232,12 +249,29 @@ class LiveFeed(Feed):
 
     def _order(self, market: Market) -> int:
         at_most = LONGEST_SWEEP if self._trades_left is None else min(LONGEST_SWEEP, self._trades_left)
+        before = market.sequence
         ticks = market.order(self.clock.now_ns(), at_most=at_most)
+        self._tell_orders(market.product, before, ticks)
         if self._trades_left is not None:
             self._trades_left -= len(ticks)
         for tick in ticks:
             self._publish(market.product, tick)
         return len(ticks)
+
+    def _tell_orders(self, product: Product, before: int, ticks: Sequence[Tick]) -> None:
+        product_id = product.product_id
+        if self._audience.listens("full", product_id):
+            for kind, frame in self._orders[product_id].tell(before, ticks):
+                self._audience.push(kind, "full", product_id, partial(bytes, frame))
+
+    def _answer_a_request(self) -> None:
+        traded = [market for market in self.markets.values() if market.has_traded]
+        if traded and self._trading.is_set() and self._audience.listens("rfq_matches", ""):
+            dice = self._requests
+            maker, taker = (str(UUID(int=dice.getrandbits(128), version=4)) for _ in range(2))
+            self._rfq_trades += 1
+            encode = partial(wire.rfq_match, dice.choice(traded), self._rfq_trades, maker, taker, self.clock.now_ns())
+            self._audience.push("rfq_match", "rfq_matches", "", encode)
 
     def _publish(self, product: Product, tick: Tick) -> None:
         push, product_id = self._audience.push, product.product_id

@@ -9,6 +9,7 @@ from typing import TypedDict, Unpack
 from rxbridge.channels import FeedName
 from rxbridge.errors import ConfigError
 from rxbridge.faults import Fault
+from rxbridge.simulator.authentication import Credentials
 from rxbridge.simulator.playback import TimedFrame
 
 
@@ -37,6 +38,7 @@ class SimulatorOptions(TypedDict, total=False):
     book_changes_per_second: float
     ticker_batch_seconds: float
     status_seconds: float
+    credentials: Credentials | None
 
 
 class _Numbers(TypedDict):

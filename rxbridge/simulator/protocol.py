@@ -18,9 +18,9 @@ _T = TypeVar("_T")
 Subscription: TypeAlias = tuple[str, str]
 """A channel, by the name that acknowledgements give it, and a product."""
 
-AUTHENTICATED_CHANNELS = frozenset({"level2", "level3", "full"})
+AUTHENTICATED_CHANNELS = frozenset({"level2", "level3", "full", "rfq_matches"})
 
-CHANNELS_WITHOUT_PRODUCTS = frozenset({"status"})
+CHANNELS_WITHOUT_PRODUCTS = frozenset({"status", "rfq_matches"})
 """They are acknowledged with one product that has an empty name, as the documentation shows it of `rfq_matches`."""
 
 AUTHENTICATION_REQUIRED = (

@@ -11,6 +11,7 @@ from rxbridge.faults import Faults
 from rxbridge.simulator.advanced.live import AdvancedLive
 from rxbridge.simulator.advanced.replay import AdvancedReplay, speaks_advanced_trade
 from rxbridge.simulator.advanced.service import AdvancedService
+from rxbridge.simulator.authentication import Authentication
 from rxbridge.simulator.exchange_service import ExchangeService
 from rxbridge.simulator.live import LiveFeed
 from rxbridge.simulator.playback import TimedFrame
@@ -18,15 +19,17 @@ from rxbridge.simulator.replay import ReplayFeed
 from rxbridge.simulator.service import Service
 
 
-def live_service(live: LiveFeed, feed: FeedName, *, seed: int, faults: Faults) -> Service:
-    """What tells of live markets, in one of the protocols.
+def live_service(
+    live: LiveFeed, feed: FeedName, *, seed: int, faults: Faults, authentication: Authentication | None = None
+) -> Service:
+    """What tells of live markets, in one of the protocols; on the Exchange, of all of it to who has the key.
 
     Raises:
         ConfigError: There is no such feed.
     """
     match feed:
         case "exchange":
-            return ExchangeService(live, seed=seed, faults=faults)
+            return ExchangeService(live, seed=seed, faults=faults, authentication=authentication)
         case "advanced":
             return AdvancedService(AdvancedLive(live, seed=seed), seed=seed, faults=faults)
         case _:

@@ -20,7 +20,7 @@ def _no_frames() -> dict[str, int]:
     return dict.fromkeys(
         (
             *("ticker", "match", "last_match", "heartbeat", "snapshot", "l2update", "status", "auction"),
-            *("subscriptions", "error"),
+            *("received", "open", "done", "rfq_match", "subscriptions", "error"),
         ),
         0,
     )
@@ -125,9 +125,11 @@ class Feed(Source):
 
     Attributes:
         channels: The channels on offer, by the name to ask for them; the value is the name to acknowledge them by.
+        keyed_channels: Likewise, for who signs.
     """
 
     channels: Mapping[str, str]
+    keyed_channels: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def greeting(self, subscriptions: Sequence[Subscription]) -> list[tuple[str, bytes]]:

@@ -16,6 +16,7 @@ from loguru import logger
 from rxbridge.channels import FeedName
 from rxbridge.errors import ConfigError
 from rxbridge.faults import Fault, Faults
+from rxbridge.simulator.authentication import Authentication, Credentials
 from rxbridge.simulator.batches import STATUS_SECONDS, TICKER_BATCH_SECONDS
 from rxbridge.simulator.book import DEPTH
 from rxbridge.simulator.live import LiveFeed, TradeClock
@@ -63,6 +64,7 @@ class Simulator:
         book_changes_per_second: float = BOOK_CHANGES_PER_SECOND,
         ticker_batch_seconds: float = TICKER_BATCH_SECONDS,
         status_seconds: float = STATUS_SECONDS,
+        credentials: Credentials | None = None,
     ) -> None:
         """Prepare a simulator: of live markets, or, with `recording`, of what was received once.
 
@@ -95,6 +97,7 @@ class Simulator:
             book_changes_per_second: How many orders come and go in each book that somebody follows.
             ticker_batch_seconds: The time between the tickers of a product on the channel `ticker_batch`.
             status_seconds: The time between the frames of the channel `status`.
+            credentials: The key of who may have the Exchange's `full`, `level2` and `rfq_matches`; None for nobody.
 
         Raises:
             ConfigError: An argument makes no sense, or there is nothing in the recording to serve.
@@ -130,7 +133,8 @@ class Simulator:
                 ticker_batch_seconds=ticker_batch_seconds,
                 status_seconds=status_seconds,
             )
-            service = live_service(self._live, feed, seed=seed, faults=schedule)
+            authentication = None if credentials is None else Authentication(credentials)
+            service = live_service(self._live, feed, seed=seed, faults=schedule, authentication=authentication)
         else:
             service = recorded_service(
                 recording, speed=speed, heartbeat_seconds=heartbeat_seconds, seed=seed, faults=schedule

@@ -110,6 +110,17 @@ class _Auction(msgspec.Struct, tag="auction", gc=False):
     can_open: str = "no"
 
 
+class _RfqMatch(msgspec.Struct, tag="rfq_match", gc=False):
+    maker_order_id: str
+    taker_order_id: str
+    time: str
+    trade_id: int
+    product_id: str
+    size: str
+    price: str
+    side: Side
+
+
 class _RestTrade(msgspec.Struct, gc=False):
     trade_id: int
     side: Side
@@ -244,6 +255,25 @@ def auction(market: Market, time_ns: int) -> bytes:
             open_price=padded((bid.price + ask.price) // 2, decimals),
             open_size=padded(min(bid.size, ask.size), SIZE_DECIMALS),
             timestamp=timestamp(time_ns),
+        )
+    )
+
+
+def rfq_match(market: Market, trade_id: int, maker_order_id: str, taker_order_id: str, time_ns: int) -> bytes:
+    """The `rfq_match` frame of a trade outside the book: as much as the last one in it, for the best bid of now.
+
+    Its form is that of https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#rfq-matches-channel.
+    """
+    return _encode(
+        _RfqMatch(
+            maker_order_id=maker_order_id,
+            taker_order_id=taker_order_id,
+            time=timestamp(time_ns),
+            trade_id=trade_id,
+            product_id=market.product.product_id,
+            size=trimmed(market.latest.trade.size, SIZE_DECIMALS),
+            price=trimmed(market.book.best_bid.price, market.product.price_decimals),
+            side="buy",
         )
     )
 

@@ -48,6 +48,10 @@ def test_every_setting_can_be_set_from_the_environment() -> None:
             flag = type(information.default) is bool
             sample = samples.get(f"{section.table}.{field}", "true" if flag else "7")
             environment = {"RXBRIDGE_FEED_PROTOCOL": "advanced", environment_name(section, field): sample}
+            if field.startswith("api_"):
+                parts = {name: f"RXBRIDGE_FEED_{name.upper()}" for name in ("api_key", "api_secret", "api_passphrase")}
+                whole = {variable: "7" for name, variable in parts.items() if not field.startswith(name)}
+                environment |= {**whole, "RXBRIDGE_FEED_PROTOCOL": "exchange"}
             settings = load(Path("/dev/null"), {}, environment)
             assert settings.origins[f"{section.table}.{field}"].kind == "environment"
 
@@ -119,7 +123,7 @@ def test_the_key_is_in_no_error_about_the_settings() -> None:
     [
         ("[fed]\n", r"\[fed\]: unknown section; did you mean 'feed'\?"),
         ("[feed]\nproduct = 1\n", r"\[feed\] product: unknown setting; did you mean 'products'\?"),
-        ("[feed]\nzzz = 1\n", r"known are backoff_maximum_seconds"),
+        ("[feed]\nzzz = 1\n", r"known are api_key, "),
         ('[feed]\nchannels = ["tickr"]\n', r"\[feed\] channels: unknown channel 'tickr'; did you mean 'ticker'\?"),
         ('[feed]\nchannels = ["candles"]\n', r"\[feed\] channels: the feed 'exchange' has no channel 'candles'; known"),
         ('[feed]\nprotocol = "advance"\n', r"\[feed\] protocol: Input should be 'exchange' or 'advanced'"),

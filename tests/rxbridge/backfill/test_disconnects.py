@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxbridge.backfill import Backfill
+from rxbridge.backfill import UNREPLAYABLE, Backfill
 from rxbridge.backfill.coverage import Silence
 from rxbridge.backfill.follower import Follower
 from rxbridge.backfill.state import State
@@ -311,3 +311,27 @@ def test_a_loss_is_on_record_of_a_product_that_is_back_while_another_one_is_stil
         Silence("ticker", ("BTC-USD",), back.received_at, lost.received_at, 2),
         Silence("ticker", ("ETH-USD",), before.received_at, lost.received_at + SECOND),
     ]
+
+
+def auction(_: int, **where: int) -> Frame:
+    return frame({"type": "auction", "product_id": "BTC-USD", "open_price": "1"}, **where)
+
+
+def order(sequence: int, **where: int) -> Frame:
+    return frame({"type": "open", "product_id": "BTC-USD", "order_id": "one", "sequence": sequence}, **where)
+
+
+@pytest.mark.parametrize(("channel", "make"), [("auctionfeed", auction), ("full", order)])
+def test_orders_and_auctions_that_were_missed_are_a_gap(
+    memory: MemoryJournal, rest: FakeRest, run: Run, channel: str, make: Callable[..., Frame]
+) -> None:
+    append(memory, at(9, make), at(101, heartbeat, SECOND_ONE), at(102, make, SECOND_ONE))
+    backfill = run(memory, rest, products=("BTC-USD",), unreplayable_channels=(channel,))
+    eventually(lambda: backfill.idle)
+
+    assert channel in UNREPLAYABLE
+    assert gaps(memory) == [("quotes", channel, OPENED + 9 * SECOND, OPENED + 102 * SECOND)]
+
+
+def test_what_is_told_again_as_a_whole_is_no_gap() -> None:
+    assert "status" not in UNREPLAYABLE

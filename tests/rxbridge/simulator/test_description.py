@@ -10,7 +10,7 @@ from rxbridge.faults import KINDS
 from rxbridge.simulator import describe, live, rest
 from rxbridge.simulator.advanced.channels import CHANNELS as ADVANCED_CHANNELS
 from rxbridge.simulator.advanced.protocol import HEARTBEATS
-from rxbridge.simulator.description import ADVANCED, EXCHANGE, Section
+from rxbridge.simulator.description import ADVANCED, EXCHANGE, KEYED, Section
 
 SIMULATE = [sys.executable, "-m", "rxbridge", "simulate"]
 
@@ -25,7 +25,9 @@ def test_every_channel_is_described() -> None:
     assert ADVANCED.keys() == {*ADVANCED_CHANNELS, HEARTBEATS[0]}
     rows = section("Channels of the Exchange feed").rows
     assert ("level2_batch", "level2_50", EXCHANGE["level2_batch"]) in rows
-    assert ("full", "", "refused: it needs a key") in rows
+    assert ("level3", "", "refused: it needs a key") in rows
+    assert KEYED.keys() == live.KEYED_CHANNELS.keys()
+    assert ("full", "full", f"with --api-key: {KEYED['full']}") in rows
 
 
 def test_every_route_and_fault_is_described() -> None:
