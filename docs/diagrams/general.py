@@ -13,6 +13,7 @@ from operators import (
     dedupe,
     detect_gaps,
     group_by_product,
+    join_by_time,
     only,
     parse,
     play_back,
@@ -21,9 +22,12 @@ from operators import (
     sample_latest,
     stall_after,
     throttle,
+    with_latency,
 )
 from operators.detect_gaps import Gap
+from operators.join_by_time import Joined
 from operators.testing import VirtualTime
+from operators.with_latency import Aged
 
 
 @scene("attempt")
@@ -132,3 +136,24 @@ def play_back_scene(clock: VirtualTime) -> Observable[int]:
         return second * 1_000_000_000
 
     return play_back(lambda: iter([0, 2, 3, 20]), at, speed=2, scheduler=clock)
+
+
+def aged_label(item: Aged[int] | int) -> str:
+    return f"{item.item}: {item.seconds:g} s" if isinstance(item, Aged) else str(item)
+
+
+@scene("with_latency", label=aged_label, colour=lambda item: getattr(item, "item", item))
+def with_latency_scene(clock: VirtualTime) -> Observable[Aged[int]]:
+    source: Observable[int] = clock.cold("---1----3---------7---|")
+    return source.pipe(with_latency(lambda second: second * 1_000_000_000, scheduler=clock))
+
+
+@scene("join_by_time")
+def join_by_time_scene(clock: VirtualTime) -> Observable[Joined[int, int]]:
+    trades: Observable[int] = clock.cold("---3------7----9--------|", name="trades")
+    quotes: Observable[int] = clock.cold("-1---4----------8----12-|", name="quotes")
+
+    def nanoseconds(second: int) -> int:
+        return second * 1_000_000_000
+
+    return trades.pipe(join_by_time(quotes, time=nanoseconds, key=lambda _: "BTC-USD", lateness=0))
