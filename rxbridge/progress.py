@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from rxbridge.custom_pipelines import Holdings, rebuild_from
+from rxbridge.custom_pipelines import STRIDE_FRAMES, Holdings, add_checkpoint, rebuild_from
 from rxbridge.events import EncodedEvent
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import Frame
@@ -42,6 +42,7 @@ class Progress:
         self._read = journal.cursor(CONSUMER)
         self._holdings: Holdings | None = None
         self._released = 0
+        self._checked_at = 0
 
     def restart(self) -> int:
         """Forget what is in hand; the offset after which to read it again."""
@@ -63,6 +64,8 @@ class Progress:
         """
         begin = rebuild_from(self._journal, STATE_CONSUMER, self._read)
         self._holdings = Holdings(begin)
+        add_checkpoint(self._journal, self._read, begin)
+        self._checked_at = self._read
         return begin, self._holdings
 
     def in_hand(self) -> int:
@@ -148,6 +151,9 @@ class Progress:
             # Second: a crash in between has a restart read more than it must.
             self._journal.acknowledge(STATE_CONSUMER, released)
             self._released = released
+            if offset >= self._checked_at + STRIDE_FRAMES:
+                add_checkpoint(self._journal, offset, released)
+                self._checked_at = offset
 
     def _settled(self) -> int:
         return self._statistics.delivered + self._statistics.dead + self._statistics.dropped

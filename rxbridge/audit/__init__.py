@@ -5,6 +5,7 @@ order; ids meet in a temporary SQLite table, so that memory stays flat however m
 """
 
 from rxbridge.audit.comparison import Report, audit
+from rxbridge.audit.expectations import run_as_delivered
 from rxbridge.audit.gaps import acknowledge_gaps, acknowledged_gaps, is_acknowledged, unexplained
 from rxbridge.audit.repair import Repair
 from rxbridge.audit.result import Audit, Hole
@@ -18,5 +19,6 @@ __all__ = [
     "acknowledged_gaps",
     "audit",
     "is_acknowledged",
+    "run_as_delivered",
     "unexplained",
 ]

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from rxbridge.custom_pipelines import BUILTIN, BUILTIN_ONLY, Pipelines, Run, read_history, read_withheld
+from rxbridge.custom_pipelines import (
+    BUILTIN,
+    BUILTIN_ONLY,
+    Pipelines,
+    Run,
+    judged_after,
+    read_history,
+    read_withheld,
+)
 from rxbridge.errors import ConfigError
 from rxbridge.journal import Journal
 
@@ -11,6 +19,8 @@ def run_as_delivered(journal: Journal, pipelines: Pipelines = BUILTIN_ONLY) -> R
     """How the frames that are kept were made events of.
 
     The built-in pipeline always runs, as it knows the trades; its events count where it ran in the delivery as well.
+    Those of users' pipelines count behind the first checkpoint of which all frames are kept: before it, a part of their
+    state is gone.
 
     Args:
         journal: Which pipelines ran from where on stands in it.
@@ -32,4 +42,9 @@ def run_as_delivered(journal: Journal, pipelines: Pipelines = BUILTIN_ONLY) -> R
     if ran == {BUILTIN}:
         return Run()
     custom = tuple(pipeline for pipeline in pipelines.custom if pipeline.name in ran)
-    return Run(Pipelines(builtin=True, custom=custom), counts=history.counts, withheld=read_withheld(journal, 0))
+    begin = judged_after(journal)
+
+    def counts(name: str, offset: int) -> bool:
+        return (name == BUILTIN or offset > begin) and history.counts(name, offset)
+
+    return Run(Pipelines(builtin=True, custom=custom), counts=counts, withheld=read_withheld(journal, 0))

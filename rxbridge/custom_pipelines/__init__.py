@@ -4,6 +4,7 @@ They run between journal and batch, all of them a frame at a time and on one thr
 time. So what they make is a function of the frames alone: a restart, the confirmation and the audit make it again.
 """
 
+from rxbridge.custom_pipelines.checkpoints import STRIDE_FRAMES, add_checkpoint, judged_after
 from rxbridge.custom_pipelines.clock import FrameClock
 from rxbridge.custom_pipelines.history import History, counts_always, read_history, record_pipelines
 from rxbridge.custom_pipelines.holdings import WARM_UP_FRAMES, Holdings, rebuild_from, release
@@ -14,6 +15,7 @@ from rxbridge.custom_pipelines.withholding import Failures, read_withheld
 __all__ = [
     "BUILTIN",
     "BUILTIN_ONLY",
+    "STRIDE_FRAMES",
     "WARM_UP_FRAMES",
     "Failures",
     "FrameClock",
@@ -22,8 +24,10 @@ __all__ = [
     "Pipeline",
     "Pipelines",
     "Run",
+    "add_checkpoint",
     "counts_always",
     "custom_events",
+    "judged_after",
     "load_pipelines",
     "read_history",
     "read_withheld",
