@@ -73,20 +73,25 @@ def test_the_example_file_holds_every_setting_with_its_default() -> None:
             assert written, f"{section.table}.{field} is not in rxbridge.example.toml"
 
 
-def test_the_examples_of_the_readme_run(wait_for: Callable[..., None]) -> None:
+def test_the_examples_of_the_readme_run(
+    wait_for: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     in_code, in_a_notebook = re.findall(r"^```python\n(.*?)^```", text("README.md"), flags=re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)  # its journal is to be there
     printed: list[Any] = []
     with Simulator(rate=200) as simulator:
         namespace: dict[str, Any] = {"print": printed.append}
-        local = in_code.replace('["matches"])', f'["matches"], url="{simulator.url}")')
+        local = in_code.replace('"ETH-USD"])', f'"ETH-USD"], url="{simulator.url}")')
         assert local != in_code
         exec(local, namespace)  # noqa: S102 it is the README's own text
         wait_for(lambda: len(printed) >= 2)
-        namespace["subscription"].dispose()
-    exec(in_a_notebook, namespace)  # noqa: S102 likewise
-
+        namespace["connection"].stop()
     assert all(trades > 0 and volume > 0 for trades, volume in printed)
-    assert len(namespace["tickers"]) == 50
+
+    exec(in_a_notebook, namespace)  # noqa: S102 likewise
+    statistics = printed[-1]
+    assert statistics.delivery.delivered > 0
+    assert (statistics.delivery.dead, statistics.waiting_frames) == (0, 0)
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:
