@@ -44,7 +44,7 @@ class Unexplained:
 
 @dataclass(frozen=True, slots=True)
 class NothingLeft:
-    """Every product was refused; `reasons` says why, by product."""
+    """Every product was refused; `reasons` says why, by product, or once of everything."""
 
     reasons: dict[str, str]
 

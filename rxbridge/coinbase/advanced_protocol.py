@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from rxbridge.channels import without_products
-from rxbridge.coinbase.answers import Answers, Envelope, Pair, fields, items, read_any, texts
+from rxbridge.channels import FEED_URLS, without_products
+from rxbridge.coinbase.answers import Answers, Envelope, Pair, Refused, fields, items, read_any, texts
 from rxbridge.coinbase.protocol import FeedProtocol, Verb
 from rxbridge.coinbase.wanted import Wanted
 
@@ -57,6 +57,18 @@ def _acknowledged(envelope: Envelope) -> frozenset[Pair]:
     return frozenset(pairs)
 
 
+def _told_apart(refused: Refused) -> Refused:
+    """With what to do if it is the Exchange that refuses, which takes no message of Advanced Trade."""
+    if refused.reason != "No channels provided":
+        return refused
+    # It looks for `channels`, and Advanced Trade has `channel`; that one gives no reasons.
+    reason = (
+        f"{refused.reason}: this seems to be the Exchange, not Advanced Trade; set feed.protocol (--feed) to exchange,"
+        f" or feed.url to {FEED_URLS['advanced']}"
+    )
+    return Refused(refused.message, reason, is_final=True)
+
+
 ADVANCED: Final = FeedProtocol(
     name="advanced",
     heartbeat=_HEARTBEATS,
@@ -77,6 +89,7 @@ ADVANCED: Final = FeedProtocol(
         ),
         kind="channel",
         acknowledged=_acknowledged,
+        explained=_told_apart,
     ),
 )
 """`{"channel":"subscriptions","events":[{"subscriptions":{"ticker":["BTC-USD"],"heartbeats":["heartbeats"]}}]}`

@@ -26,10 +26,17 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Coinbase refuses the whole of a message."""
+    """Coinbase refuses the whole of a message.
+
+    Attributes:
+        message: What is wrong.
+        reason: Why; empty if it is not said.
+        is_final: Whether nothing else that could be asked for would fare better.
+    """
 
     message: str
     reason: str
+    is_final: bool = False
 
 
 def _as_it_is(refused: Refused) -> Refused:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from rxbridge.channels import asked_as, signed_channels, without_products
+from rxbridge.channels import FEED_URLS, asked_as, signed_channels, without_products
 from rxbridge.coinbase.answers import Answers, Envelope, Pair, Refused, fields, items, read_any, texts
 from rxbridge.coinbase.exchange_signing import CLOCK_SECONDS
 from rxbridge.coinbase.protocol import FeedProtocol, Verb
@@ -35,14 +35,29 @@ def signed(sign: Callable[[], Mapping[str, str]]) -> FeedProtocol:
 
 def _explained(refused: Refused) -> Refused:
     """With what to do about a refused signature: Coinbase says only what it did not like of it, if anything."""
-    if "auth" not in refused.message.lower():
-        return refused
+    if "auth" not in refused.message.lower() or _is_of_advanced_trade(refused):
+        return _told_apart(refused)
     return Refused(
         refused.message,
-        f"{refused.reason or refused.message}: it does not take the signature; check feed.api_key, feed.api_secret,"
-        f" feed.api_passphrase, what the key is allowed, and this machine's clock, which must be right to"
-        f" {CLOCK_SECONDS} s",
+        f"{refused.reason or refused.message}: it does not take the signature; check feed.api_key, api_secret,"
+        f" api_passphrase, what the key is allowed, and the clock, which must be right to {CLOCK_SECONDS} s",
     )
+
+
+def _is_of_advanced_trade(refused: Refused) -> bool:
+    # That is all it says of a message without a channel (seen); the Exchange has other words, and gives reasons.
+    return refused == Refused("authentication failure", "")
+
+
+def _told_apart(refused: Refused) -> Refused:
+    """With what to do if it is Advanced Trade that refuses, which takes no message of the Exchange."""
+    if not _is_of_advanced_trade(refused):
+        return refused
+    reason = (
+        f"{refused.message}: this seems to be Advanced Trade, not the Exchange; set feed.protocol (--feed) to advanced,"
+        f" or feed.url to {FEED_URLS['exchange']}"
+    )
+    return Refused(refused.message, reason, is_final=True)
 
 
 def _message(verb: Verb, wanted: Wanted) -> dict[str, object]:
@@ -100,6 +115,7 @@ EXCHANGE: Final = FeedProtocol(
         ),
         kind="type",
         acknowledged=_acknowledged,
+        explained=_told_apart,
     ),
 )
 """`{"type":"subscriptions","channels":[{"name":"ticker","product_ids":["ETH-USD"]}]}` acknowledges, and

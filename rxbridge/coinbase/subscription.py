@@ -132,6 +132,10 @@ class Subscription:
         if self._asked is None:
             return [Unexplained(answer)]
         asked, self._asked = self._asked, None
+        if answer.is_final:
+            self._queue.clear()
+            self.deadline = inf
+            return [NothingLeft({"everything": answer.reason})]
         if asked.verb == "unsubscribe":
             self._on_kept(asked)
             return self._advance(now)
