@@ -6,6 +6,8 @@ import json
 import struct
 from datetime import UTC, datetime
 
+from benchmarks.book_messages import snapshot
+
 PRODUCT = "BTC-USD"
 FIRST_TRADE_ID = 900_000_001
 """Nine digits, as BTC-USD has had for years; so all frames have one length."""
@@ -39,11 +41,36 @@ def websocket_frames(count: int) -> list[bytes]:
     return [text_frame(payload(index, second)) for index in range(count)]
 
 
+def websocket_snapshots(count: int) -> list[bytes]:
+    """So many snapshots of the product's book as unmasked text frames: 46,000 levels and 5 MB each.
+
+    They are in the form of Advanced Trade, whose are so large, and numbered. A frame says itself which feed it is of.
+    """
+    book = snapshot()
+    levels = [("bid", *level) for level in book.bids] + [("offer", *level) for level in book.asks]
+    time = "2026-01-31T08:00:00.123456Z"
+    updates = [
+        {"side": side, "event_time": time, "price_level": price, "new_quantity": size} for side, price, size in levels
+    ]
+    events = [{"type": "snapshot", "product_id": PRODUCT, "updates": updates}]
+    return [
+        text_frame(
+            json.dumps(
+                {"channel": "l2_data", "client_id": "", "timestamp": time, "sequence_num": number, "events": events},
+                separators=(",", ":"),
+            ).encode()
+        )
+        for number in range(count)
+    ]
+
+
 def text_frame(data: bytes) -> bytes:
     """One unmasked text frame."""
     if len(data) < 126:
         return struct.pack("!BB", 0x81, len(data)) + data
-    return struct.pack("!BBH", 0x81, 126, len(data)) + data
+    if len(data) < 1 << 16:
+        return struct.pack("!BBH", 0x81, 126, len(data)) + data
+    return struct.pack("!BBQ", 0x81, 127, len(data)) + data
 
 
 def subscription(channels: list[str]) -> str:

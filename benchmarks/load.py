@@ -1,6 +1,8 @@
 """The load: serves one WebSocket connection with ticker frames, on a fixed schedule or as fast as they are taken.
 
-    python -m benchmarks.load COUNT RATE        (frames a second; 0: as fast as they are taken)
+    python -m benchmarks.load COUNT RATE [EVERY]   (frames a second; 0: as fast as they are taken)
+
+With EVERY, a snapshot of a large order book leaves with one ticker in so many, just before it.
 
 Tells its port, then that a client has subscribed; at a line on its standard input it sends, and tells when it began.
 `benchmarks.schedule` says when each frame is due after that, on the monotonic clock, which all processes share. The
@@ -20,7 +22,7 @@ import time
 from bisect import bisect_right
 from typing import Any
 
-from benchmarks.frames import text_frame, websocket_frames
+from benchmarks.frames import text_frame, websocket_frames, websocket_snapshots
 from benchmarks.pipes import tell, wait_for_go
 from benchmarks.schedule import due
 
@@ -111,6 +113,10 @@ def _acknowledgement(request: Any) -> bytes:
 def main() -> None:
     count, rate = int(sys.argv[1]), float(sys.argv[2])
     frames = websocket_frames(count)
+    if every := int(sys.argv[3]) if len(sys.argv) > 3 else 0:
+        places = range(0, count, every)
+        for place, snapshot in zip(places, websocket_snapshots(len(places)), strict=True):
+            frames[place] = snapshot + frames[place]
     with socket.create_server(("127.0.0.1", 0)) as server:
         tell(port=server.getsockname()[1])
         connection, _ = server.accept()

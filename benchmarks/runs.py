@@ -46,6 +46,7 @@ class Result:
         peak_rss_bytes: The same at the end.
         latency_p50: Seconds from a frame's scheduled sending to its event's receipt; None without a schedule.
         latency_p99: Likewise.
+        latency_max: The longest.
     """
 
     contender: str
@@ -59,6 +60,7 @@ class Result:
     peak_rss_bytes: int
     latency_p50: float | None
     latency_p99: float | None
+    latency_max: float | None
 
     @property
     def lossless(self) -> bool:
@@ -75,13 +77,24 @@ class Run:
         rate: Frames a second; 0 sends as fast as they are taken.
         settle_seconds: How long to wait before and after: what a contender does when the last event has come, such as
             to acknowledge it, belongs to its cost.
+        books: For rxbridge: whether it follows order books as well; if so, with how many frames one snapshot of a large
+            book leaves, 0 for none.
     """
 
-    def __init__(self, contender: str, count: int, rate: float = 0, *, settle_seconds: float = _SETTLE_SECONDS) -> None:
+    def __init__(
+        self,
+        contender: str,
+        count: int,
+        rate: float = 0,
+        *,
+        settle_seconds: float = _SETTLE_SECONDS,
+        books: int | None = None,
+    ) -> None:
         self._contender = contender
         self._count = count
         self._rate = rate
         self._settle_seconds = settle_seconds
+        self._books = books
         self._started_at = 0.0
         self._cpu_before = 0.0
         self._idle_rss = 0
@@ -90,7 +103,9 @@ class Run:
         """Start the three processes, and wait for the subscription."""
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rxbridge-benchmark-")))
-            self._load = stack.enter_context(Child("benchmarks.load", str(self._count), str(self._rate)))
+            self._load = stack.enter_context(
+                Child("benchmarks.load", str(self._count), str(self._rate), str(self._books or 0))
+            )
             feed_url = f"ws://127.0.0.1:{self._load.hear('port')['port']}"
             if self._contender == "a":
                 self._child = stack.enter_context(
@@ -100,7 +115,8 @@ class Run:
             else:
                 self._sink = stack.enter_context(Child("benchmarks.sink", str(self._count)))
                 sink_url = f"http://127.0.0.1:{self._sink.hear('port')['port']}"
-                self._child = stack.enter_context(_contender(self._contender, feed_url, sink_url, folder))
+                channels = "ticker" if self._books is None else "ticker,level2"
+                self._child = stack.enter_context(_contender(self._contender, feed_url, sink_url, folder, channels))
             self._wait_for_subscription()
             time.sleep(self._settle_seconds)
             self._idle_rss = self._child.peak_rss_bytes()
@@ -145,6 +161,7 @@ class Run:
             peak_rss_bytes=peak_rss,
             latency_p50=percentile(latencies, 0.50),
             latency_p99=percentile(latencies, 0.99),
+            latency_max=percentile(latencies, 1.0),
         )
 
     def _wait_for_subscription(self) -> None:
@@ -155,9 +172,16 @@ class Run:
                 raise ChildFailed(f"{CONTENDERS[self._contender]} did not subscribe\n{complaints}")
 
 
-def run(contender: str, count: int, rate: float = 0, *, settle_seconds: float = _SETTLE_SECONDS) -> Result:
+def run(
+    contender: str,
+    count: int,
+    rate: float = 0,
+    *,
+    settle_seconds: float = _SETTLE_SECONDS,
+    books: int | None = None,
+) -> Result:
     """A run from start to end; the arguments are those of `Run`."""
-    with Run(contender, count, rate, settle_seconds=settle_seconds) as one:
+    with Run(contender, count, rate, settle_seconds=settle_seconds, books=books) as one:
         one.go()
         return one.finish()
 
@@ -179,14 +203,14 @@ def percentile(ordered: Sequence[float], part: float) -> float | None:
     return ordered[math.ceil(part * len(ordered)) - 1] if ordered else None
 
 
-def _contender(letter: str, feed_url: str, sink_url: str, folder: Path) -> Child:
+def _contender(letter: str, feed_url: str, sink_url: str, folder: Path, channels: str) -> Child:
     if letter == "b":
         return Child("benchmarks.contenders.hand_written", feed_url, sink_url)
     if letter == "c":
         return Child("benchmarks.contenders.thread_per_event", feed_url, sink_url)
     return Child(
         "rxbridge",
-        *("run", "--products", PRODUCT, "--channels", "ticker", "--feed-url", feed_url),
+        *("run", "--products", PRODUCT, "--channels", channels, "--feed-url", feed_url),
         *("--pulsestream-url", sink_url, "--journal", str(folder / "journal")),
         folder=folder,
         # The load takes one connection, which must not be the question for the list of products.

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from benchmarks.books import BookDelay, book_delay
 from benchmarks.per_item import Cost, operators, stages
 from benchmarks.runs import CONTENDERS, Result, run, run_together
 
@@ -28,6 +29,7 @@ class Plan:
         slow_seconds: How long the run at 20 frames a second lasts.
         busy_seconds: At 1,000.
         fast_seconds: At 10,000.
+        book_seconds: With and without snapshots of a large order book.
         items: For the micro level.
         settle_seconds: The pause before and after each run.
     """
@@ -39,6 +41,7 @@ class Plan:
     slow_seconds: float
     busy_seconds: float
     fast_seconds: float
+    book_seconds: float
     items: int
     settle_seconds: float
 
@@ -51,6 +54,7 @@ WHOLE = Plan(
     slow_seconds=15,
     busy_seconds=3,
     fast_seconds=3,
+    book_seconds=4.5,
     items=20_000,
     settle_seconds=0.3,
 )
@@ -62,6 +66,7 @@ QUICK = Plan(
     slow_seconds=0.5,
     busy_seconds=0.1,
     fast_seconds=0.05,
+    book_seconds=0.1,
     items=200,
     settle_seconds=0.02,
 )
@@ -101,6 +106,7 @@ class Findings:
 
     results: list[Result]
     summaries: dict[tuple[str, int], Summary]
+    book_delay: BookDelay
     operators: list[Cost]
     stages: list[Cost]
 
@@ -113,6 +119,7 @@ class Findings:
         return {
             "contenders": CONTENDERS,
             "summaries": [asdict(summary) for summary in self.summaries.values()],
+            "book_delay": asdict(self.book_delay),
             "aims": [asdict(aim) for aim in aims(self)],
             "operators": [asdict(cost) for cost in self.operators],
             "stages": [asdict(cost) for cost in self.stages],
@@ -152,8 +159,10 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Findings:
     for _ in range(min(plan.repeats, 2)):
         for contender in "bd":
             add(contender, plan.fast_seconds * FAST, FAST)
+    say("rxbridge with and without snapshots of a large order book")
+    delay = book_delay(plan.book_seconds, plan.repeats, settle_seconds=plan.settle_seconds)
     say("operators and stages")
-    return Findings(results, _summaries(results), operators(plan.items), stages(plan.items))
+    return Findings(results, _summaries(results), delay, operators(plan.items), stages(plan.items))
 
 
 def aims(findings: Findings) -> list[Aim]:
@@ -170,6 +179,7 @@ def aims(findings: Findings) -> list[Aim]:
         ),
         _at_most("peak RSS at 20/s, MB", slow.peak_rss_megabytes, 60),
         _at_most("peak RSS at full load, MB", full.peak_rss_megabytes, 100),
+        _at_most("longest delay of a trade by a snapshot of 5 MB, ms", findings.book_delay.added_milliseconds, 250),
         _at_most("CPU per event at 10,000/s, times that at 1,000/s", fast.cpu_microseconds / busy.cpu_microseconds, 1),
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from benchmarks.books import BookDelay
 from benchmarks.per_item import Cost
 from benchmarks.runs import CONTENDERS
 from benchmarks.suite import BUSY, FAST, FULL, REFERENCE, SLOW, Findings, Summary, aims
@@ -25,6 +26,7 @@ def render(findings: Findings) -> str:
         [
             "\n".join(_main(findings)),
             "\n".join(_by_load(findings)),
+            "\n".join(_books(findings.book_delay)),
             "\n".join(_aims(findings)),
             "\n".join(_costs(findings)),
         ]
@@ -74,6 +76,16 @@ def _by_load(findings: Findings) -> list[str]:
                     _number(summary.peak_rss_megabytes),
                 ]
             )
+    return _aligned(rows)
+
+
+def _books(delay: BookDelay) -> list[str]:
+    rows = [["(d) with snapshots of 5 MB", "p50 ms", "p99 ms", "longest ms", "peak RSS MB"]]
+    without, along = delay.without, delay.along
+    rows.append(["without", *map(_number, without)])
+    rows.append(["with", *map(_number, along)])
+    rows.append(["    over without", *(f"{_number(own / other)}x" for own, other in zip(along, without, strict=True))])
+    rows.append(["    difference", *(_number(own - other) for own, other in zip(along, without, strict=True))])
     return _aligned(rows)
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.frames import payload, websocket_frames
+from benchmarks.frames import payload, websocket_frames, websocket_snapshots
 from benchmarks.runs import percentile
 from benchmarks.sink import event_ids
+from rxbridge.coinbase.decoding import decode
+from rxbridge.messages import BookSnapshot, Frame
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,25 @@ def test_what_a_run_costs_is_measured(quick):
         assert run["events_per_second"] > 0
         assert run["cpu_microseconds"] > 0
         assert run["peak_rss_bytes"] >= run["idle_rss_bytes"] > 1_000_000
+
+
+def test_what_large_books_cost_the_trades_is_measured_side_by_side(quick):
+    printed, found = quick
+    without, along = (found["book_delay"][side] for side in ("without", "along"))
+    for p50, p99, longest, rss in (without, along):
+        assert 0 < p50 <= p99 <= longest
+        assert rss > 1
+    assert "(d) with snapshots of 5 MB" in printed
+
+
+def test_a_snapshot_is_a_large_book_that_rxbridge_reads():
+    (framed,) = websocket_snapshots(1)
+    data = framed[10:]
+    assert int.from_bytes(framed[2:10]) == len(data)
+    assert 4_500_000 < len(data) < 6_000_000
+    (message,) = decode(Frame(data, 1, 1, 0))
+    assert isinstance(message, BookSnapshot)
+    assert len(message.bids) + len(message.asks) == 46_000
 
 
 def test_the_file_says_on_what_machine_and_when(quick):
