@@ -110,7 +110,7 @@ class _Items:
 
 def lay_out(run: Run[Any], call: str, faces: Faces) -> Layout:
     """Find the place of everything."""
-    lanes = [_items(lane, faces) for lane in (*run.sources, run.result, *run.watched, *run.told)]
+    lanes = [_items(lane, faces) for lane in (*run.sources, *run.below)]
     times = [moment.time for one in lanes for moment in one.lane.timeline]
     last = max([run.end, *times]) if times or run.end else 1.0
     first = 0.0
@@ -126,8 +126,8 @@ def lay_out(run: Run[Any], call: str, faces: Faces) -> Layout:
     top = 20.0
     placed: list[PlacedLane] = []
     box = (top, top)
-    for one in lanes:
-        if one.lane.kind == "result" and lines:
+    for number, one in enumerate(lanes):
+        if number == len(run.sources) and lines:
             box = (top + 4, top + 4 + len(lines) * LINE + 20)
             top = box[1] + 12
         beads, dense = _placed(one, scale)

@@ -49,6 +49,6 @@ def look_at(observable: Observable[A], seconds: float) -> Run[A]:
             ended = bool(recorder.moments) and recorder.moments[-1].kind != "item"
             last = recorder.moments[-1].time if ended else elapsed()
             end(last)
-            return Run(recorder.lane(), (), (), (), last)
+            return Run(recorder.lane(), (), (), (), (), last)
     finally:
         scheduler.dispose()

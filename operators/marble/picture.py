@@ -54,7 +54,7 @@ class Marble:
 
     def description(self) -> str:
         """The picture in words, for those who do not see it."""
-        lanes = [*self.run.sources, self.run.result, *self.run.watched, *self.run.told]
+        lanes = [*self.run.sources, *self.run.below]
         through = f" Through {' '.join(self.call.split())}." if self.call else ""
         return " ".join(self._in_words(lane) for lane in lanes) + through
 

@@ -10,7 +10,7 @@ from operators.testing.timeline import Moment, Timeline
 
 A = TypeVar("A")
 
-Place: TypeAlias = Literal["source", "told", "watched", "result"]
+Place: TypeAlias = Literal["source", "told", "watched", "group", "result"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Lane(Generic[A]):
 
     Attributes:
         name: Of the place.
-        kind: `source`; `told`, a callback; `watched`, a place on the way; or `result`.
+        kind: `source`; `told`, a callback; `watched`, a place on the way; `group`, of a grouped
+            stream; or `result`.
         timeline: What it emitted, or was told, and when.
         subscriptions: Of a source or the result, in the order in which they were made.
         hot: Whether it is a source that emits also when nobody is subscribed.
@@ -49,6 +50,7 @@ class Run(Generic[A]):
         sources: Those of `VirtualTime.cold` and `hot`, in the order in which they were made.
         told: What the callbacks of `VirtualTime.told` were told, likewise.
         watched: What passed `VirtualTime.watch`, likewise.
+        groups: The groups that `VirtualTime.watch_groups` has subscribed to, likewise.
         end: When it was over: seconds of virtual time.
     """
 
@@ -56,6 +58,7 @@ class Run(Generic[A]):
     sources: tuple[Lane[Any], ...]
     told: tuple[Lane[Any], ...]
     watched: tuple[Lane[Any], ...]
+    groups: tuple[Lane[Any], ...]
     end: float
 
     @property
@@ -67,6 +70,11 @@ class Run(Generic[A]):
     def items(self) -> list[A]:
         """The items among it."""
         return self.result.timeline.items
+
+    @property
+    def below(self) -> tuple[Lane[Any], ...]:
+        """What stands below the operators in a picture: the places on the way, the result, groups, and callbacks."""
+        return (*self.watched, self.result, *self.groups, *self.told)
 
     def source(self, name: str) -> Lane[Any]:
         """The source of that name. Raises KeyError if there is none."""

@@ -166,7 +166,8 @@ class VirtualTime(VirtualTimeScheduler):
         """Likewise for the groups of a grouped stream: subscribe to each, and keep it under the name of its key."""
 
         def watch(group: GroupedObservable[K, A]) -> None:
-            group.pipe(self.watch(name(group.key))).subscribe(on_error=_leave, scheduler=self)
+            recorder = self._recorder(name(group.key), "group")
+            self._watched(group, recorder).subscribe(on_error=_leave, scheduler=self)
 
         return ops.do_action(watch)
 
@@ -192,10 +193,10 @@ class VirtualTime(VirtualTimeScheduler):
             subscription.dispose()
         over = self._pass_time(until)
         lanes = [one.lane() for one in self._recorders]
-        sources, told, watched = (
-            tuple(lane for lane in lanes if lane.kind == kind) for kind in ("source", "told", "watched")
+        sources, told, watched, groups = (
+            tuple(lane for lane in lanes if lane.kind == kind) for kind in ("source", "told", "watched", "group")
         )
-        return Run(recorder.lane(), sources, told, watched, over)
+        return Run(recorder.lane(), sources, told, watched, groups, over)
 
     def _watched(self, observable: Observable[A], recorder: Recorder) -> Observable[A]:
         def note(kind: Kind, value: Any = None, error: Exception | None = None) -> None:

@@ -49,8 +49,8 @@ def test_the_groups_of_a_stream_can_be_watched() -> None:
 
     run = clock.run(clock.cold("a-b-(a,b)#").pipe(ops.group_by(lambda item: item), clock.watch_groups()))
 
-    assert [lane.name for lane in run.watched] == ["a", "b"]
-    assert_timeline(run.watched[1].timeline, timeline("--b-b----#"))
+    assert [lane.name for lane in run.groups] == ["a", "b"]
+    assert_timeline(run.groups[1].timeline, timeline("--b-b----#"))
 
 
 def test_what_a_callback_is_told_is_kept_with_its_time() -> None:
