@@ -23,6 +23,7 @@
     │   └── JournalCorrupt
     ├── PipelineFailed *
     ├── RecordingError
+    ├── ExportError
     └── MissingExtra
 
 A star marks the retryable ones: the same thing, tried again later, may work.
@@ -276,3 +277,12 @@ class RecordingError(RxBridgeError):
         self.line = line
         where = f", line {line}" if line is not None else ""
         super().__init__(f"recording {path}{where}: {problem}")
+
+
+class ExportError(RxBridgeError):
+    """The file, or the folder, at `path` does not take what is exported."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"cannot export to {path}: {problem}")

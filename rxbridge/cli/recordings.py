@@ -30,6 +30,14 @@ class ReplaySpeed(StrEnum):
     MAXIMUM = "max"
 
 
+class ExportKind(StrEnum):
+    """What a Parquet file may hold."""
+
+    TRADES = "trades"
+    TICKERS = "tickers"
+    CANDLES = "candles"
+
+
 Source = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The recording (.jsonl, .jsonl.zst).")]
 FromJournal = Annotated[
     Path | None, typer.Option("--from-journal", dir_okay=False, help="Read a journal instead; it may be in use.")
@@ -99,3 +107,21 @@ def replay(
         speed=float(speed.replace("max", "inf")),
         journal=journal,
     )
+
+
+@recordings_app.command()
+def export(
+    to: Annotated[Path, typer.Option("--to", metavar="FILE.parquet", help="The file to make.")],
+    file: Source = None,
+    from_journal: FromJournal = None,
+    kind: Annotated[list[ExportKind] | None, typer.Option(help="Only this kind; may be given again.")] = None,
+    since: Since = None,
+    until: Until = None,
+    products: OnlyProducts = None,
+) -> None:
+    """Write the trades, tickers and candles of a recording, or of a journal, to Parquet files."""
+    from rxbridge.cli.export import export_frames
+    from rxbridge.cli.replay import selection_of, source_of
+
+    source = source_of(file, from_journal)
+    export_frames(source, selection_of(since, until, products), to, [one.value for one in kind or ()])

@@ -1,0 +1,63 @@
+"""`rxbridge export`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import typer
+
+from rxbridge.cli.printing import moment
+from rxbridge.cli.status import StatusLine
+from rxbridge.errors import ConfigError
+from rxbridge.export import KINDS, Kind, export
+from rxbridge.messages import Frame
+from rxbridge.playing import Selection
+from rxbridge.replaying import KeptJournal, Recording
+from rxbridge.telemetry.logging import configure
+
+_ENDING = ".parquet"
+
+
+def export_frames(source: Recording | KeptJournal, chosen: Selection, target: Path, kinds: Sequence[Kind]) -> None:
+    """Export, and print a line for each file: its name and how many rows it has.
+
+    Raises:
+        ConfigError: The target is no Parquet file's name, or is there already.
+        RecordingError: The recording cannot be read.
+        JournalError: The journal cannot be read.
+        ExportError: The target cannot be written.
+        MissingExtra: A package is missing.
+    """
+    if target.suffix != _ENDING:
+        raise ConfigError("--to", f"{target} does not end with {_ENDING}")
+    status = StatusLine(sys.stderr)
+    configure(stream=status)
+
+    def tell(frames: int, newest: Frame) -> None:
+        status.show(f"{moment(newest.received_at)} · {frames:,} frames")
+
+    targets = targets_of(target, kinds)
+    products = [product.decode() for product in chosen.products]
+    with closing(source.frames(chosen)) as frames:
+        exported = export(frames, targets, products=products, progress=tell)
+    status.show("")
+    for kind, path in targets.items():
+        typer.echo(f"{path}\t{exported.rows[kind]} {kind}")
+    notes = {
+        "frames could not be read, and are left out": exported.malformed,
+        "values have no place in their column, and are null": exported.invalid,
+    }
+    for note, count in notes.items():
+        if count:
+            typer.echo(f"{count:,} {note}", err=True)
+
+
+def targets_of(target: Path, kinds: Sequence[Kind]) -> dict[Kind, Path]:
+    """The file itself for one kind; for several, one each: `day.trades.parquet`."""
+    wanted = tuple(dict.fromkeys(kinds)) or KINDS
+    if len(wanted) == 1:
+        return {wanted[0]: target}
+    return {kind: target.with_name(f"{target.stem}.{kind}{_ENDING}") for kind in wanted}
