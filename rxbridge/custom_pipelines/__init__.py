@@ -5,7 +5,6 @@ time. So what they make is a function of the frames alone: a restart, the confir
 """
 
 from rxbridge.custom_pipelines.checkpoints import STRIDE_FRAMES, add_checkpoint, judged_after
-from rxbridge.custom_pipelines.clock import FrameClock
 from rxbridge.custom_pipelines.history import History, counts_always, read_history, record_pipelines
 from rxbridge.custom_pipelines.holdings import WARM_UP_FRAMES, Holdings, rebuild_from, release
 from rxbridge.custom_pipelines.loading import BUILTIN, BUILTIN_ONLY, Pipeline, Pipelines, load_pipelines, stateful
@@ -18,7 +17,6 @@ __all__ = [
     "STRIDE_FRAMES",
     "WARM_UP_FRAMES",
     "Failures",
-    "FrameClock",
     "History",
     "Holdings",
     "Pipeline",

@@ -16,7 +16,7 @@ import reactivex
 from reactivex import Observable
 from reactivex.abc import SchedulerBase
 
-from rxbridge.custom_pipelines.clock import FrameClock
+from operators import ReplayClock
 from rxbridge.errors import ConfigError
 from rxbridge.events import CustomEvent
 from rxbridge.messages import Frame
@@ -181,7 +181,7 @@ def _builder(spec: str, function: Callable[..., Observable[CustomEvent]]) -> Bui
 
 def _try(spec: str, build: Build) -> None:
     try:
-        events = build(reactivex.never(), FrameClock(0))
+        events = build(reactivex.never(), ReplayClock(0))
     except Exception as error:
         raise _cannot("be built", spec, error) from error
     if not isinstance(events, Observable):  # pyright: ignore[reportUnnecessaryIsInstance] users' code

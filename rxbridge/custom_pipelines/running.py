@@ -9,7 +9,7 @@ from msgspec import UNSET
 from reactivex import Subject
 from reactivex.abc import DisposableBase
 
-from rxbridge.custom_pipelines.clock import FrameClock
+from operators import ReplayClock
 from rxbridge.custom_pipelines.loading import Pipeline
 from rxbridge.custom_pipelines.withholding import pipeline_letter
 from rxbridge.errors import PipelineFailed
@@ -43,7 +43,7 @@ class RunningPipeline:
         self._pipeline = pipeline
         self._environment = environment
         self._frames = Subject[Frame]()
-        self._clock: FrameClock | None = None
+        self._clock: ReplayClock | None = None
         self._subscription: DisposableBase | None = None
         self._frame: Frame | None = None
         self._is_stateful = pipeline.is_stateful
@@ -66,9 +66,9 @@ class RunningPipeline:
         before = TAKES_DEAD_LETTERS.set(self._take)
         try:
             clock = self._clock or self._start(frame)
-            clock.run_until(frame.received_at)
+            clock.advance_to(frame.received_at)
             self._frames.on_next(frame)
-            clock.run_until(frame.received_at)
+            clock.advance_to(frame.received_at)
         except Exception as error:  # noqa: BLE001 - whatever a user's function raises, it is told as its failure
             self._failed(error)
         finally:
@@ -83,9 +83,9 @@ class RunningPipeline:
         if self._subscription is not None:
             self._subscription.dispose()
 
-    def _start(self, frame: Frame) -> FrameClock:
+    def _start(self, frame: Frame) -> ReplayClock:
         # At the time of the first frame: from 1970 on, a timer of a minute would ring thirty million times.
-        self._clock = clock = FrameClock(frame.received_at)
+        self._clock = clock = ReplayClock(frame.received_at)
         # Nobody knows yet what it keeps.
         self.needed = frame.offset
         self._subscription = self._pipeline.build(self._frames, clock).subscribe(
