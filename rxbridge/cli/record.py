@@ -34,7 +34,7 @@ def record_feed(
     configure(
         verbose=settings.log.verbose,
         form=settings.log.format,
-        secrets=settings.pulsestream.secrets(),
+        secrets=settings.secrets(),
         repeat_seconds=settings.log.repeat_seconds,
         stream=status,
     )

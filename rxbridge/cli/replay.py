@@ -39,7 +39,7 @@ def replay_frames(
     configure(
         verbose=settings.log.verbose,
         form=settings.log.format,
-        secrets=settings.pulsestream.secrets(),
+        secrets=settings.secrets(),
         repeat_seconds=settings.log.repeat_seconds,
         stream=status,
     )
