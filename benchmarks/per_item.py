@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeAlias
@@ -24,7 +25,10 @@ from operators import (
     OrderBook,
     attempt,
     batch,
+    changes_by,
     conflate,
+    crosses_above,
+    crosses_below,
     dedupe,
     detect_gaps,
     group_by_product,
@@ -55,6 +59,8 @@ _REMEMBER = 20_000
 _BURST = 1e9
 """Tokens that no round uses up, so that each item passes."""
 _BATCH = 100
+_LEVEL = 50_000
+_PRICES = [f"{_LEVEL + 400 * (number % 7 - 3)}.{number:02}" for number in range(97)]
 _KEYS = 100
 
 Operator: TypeAlias = Callable[[Observable[int]], Observable[Any]]
@@ -79,6 +85,9 @@ def operators(items: int) -> list[Cost]:
         ("parse", parse(_one, _fail), _parse_loop),
         ("only", only(int), _only_loop),
         ("dedupe", dedupe(_itself, remember=_REMEMBER), _dedupe_loop),
+        ("crosses_above", crosses_above(_LEVEL, _price, _key), _above_loop),
+        ("crosses_below", crosses_below(_LEVEL, _price, _key), _below_loop),
+        ("changes_by", changes_by(_price, _key, percent=1), _change_loop),
         ("batch", batch(count=_BATCH, seconds=_FAR, scheduler=scheduler), _batch_loop),
         ("conflate", conflate(_FAR, _key, scheduler=scheduler), _conflate_loop),
         ("throttle", throttle(_FAR, _key, scheduler=scheduler), _throttle_loop),
@@ -268,6 +277,48 @@ def _dedupe_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
         seen[key] = None
         if len(seen) > _REMEMBER:
             seen.popitem(last=False)
+        take(item)
+
+
+def _price(item: int) -> str:
+    return _PRICES[item % len(_PRICES)]
+
+
+def _above_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    below: OrderedDict[int, bool] = OrderedDict()
+    for item in items:
+        price, key = Decimal(_price(item)), _key(item)
+        if key in below:
+            below.move_to_end(key)
+        if price <= _LEVEL:
+            below[key] = True
+        elif below.get(key):
+            below[key] = False
+            take(item)
+
+
+def _below_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    above: OrderedDict[int, bool] = OrderedDict()
+    for item in items:
+        price, key = Decimal(_price(item)), _key(item)
+        if key in above:
+            above.move_to_end(key)
+        if price >= _LEVEL:
+            above[key] = True
+        elif above.get(key):
+            above[key] = False
+            take(item)
+
+
+def _change_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    last: OrderedDict[int, Decimal] = OrderedDict()
+    for item in items:
+        price, key = Decimal(_price(item)), _key(item)
+        if key in last:
+            last.move_to_end(key)
+            if abs(price - last[key]) * 100 < abs(last[key]):
+                continue
+        last[key] = price
         take(item)
 
 

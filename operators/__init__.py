@@ -3,16 +3,20 @@
     from reactivex import operators as ops
     from operators import batch, only
 
-`attempt` and `parse` map what may fail, `only` and `dedupe` filter, `batch`, `conflate`, `throttle`, `sample_latest`
-and `rate_limit` thin out in time, `retry_with_backoff` and `stall_after` keep a source alive, `order_books` keeps an
-`OrderBook` of each product, and `SteadyScheduler` keeps the time. They know of no application, do no I/O, and read no
-clock but that of the scheduler that they are given.
+`attempt` and `parse` map what may fail, `only` and `dedupe` filter, `crosses_above`, `crosses_below` and `changes_by`
+notice, `batch`, `conflate`, `throttle`, `sample_latest` and `rate_limit` thin out in time, `retry_with_backoff` and
+`stall_after` keep a source alive, `detect_gaps` and `with_latency` say how good it is, `group_by_product` and
+`join_by_time` take streams apart and together, `order_books` keeps an `OrderBook` of each product, and
+`SteadyScheduler` keeps the time. They know of no application, do no I/O, and read no clock but that of the scheduler
+that they are given.
 """
 
 from operators.attempt import attempt, parse
 from operators.batch import batch
 from operators.books import order_books
+from operators.changes_by import changes_by
 from operators.conflate import conflate
+from operators.crosses import crosses_above, crosses_below
 from operators.dedupe import dedupe
 from operators.detect_gaps import detect_gaps
 from operators.group_by_product import group_by_product
@@ -35,7 +39,10 @@ __all__ = [
     "SteadyScheduler",
     "attempt",
     "batch",
+    "changes_by",
     "conflate",
+    "crosses_above",
+    "crosses_below",
     "dedupe",
     "detect_gaps",
     "group_by_product",
