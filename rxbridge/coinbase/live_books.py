@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias, Unpack, cast
 
 import reactivex
 from reactivex import Observable
 from reactivex import operators as ops
-from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import SingleAssignmentDisposable
+from reactivex.abc import SchedulerBase
 
-from operators import SteadyScheduler, order_books, parse, retry_with_backoff
+from operators import SteadyScheduler, order_books, parse
 from operators.book_view import BookMessage, BookReset, BookTrouble, BookView
 from operators.books import Emit
 from rxbridge.channels import FeedName
 from rxbridge.coinbase.decoding import decode
 from rxbridge.coinbase.in_force import ProductsInForce
-from rxbridge.coinbase.stream import backoff, frames
+from rxbridge.coinbase.renewal import BooksInDoubt
+from rxbridge.coinbase.stream import frames
 from rxbridge.coinbase.views import FeedOptions, Malformed, tell_malformed
-from rxbridge.errors import FeedError, MalformedFrame
-from rxbridge.messages import BookSnapshot, BookUpdate, Frame
+from rxbridge.errors import ConfigError, MalformedFrame
+from rxbridge.messages import NO_FRAME, BookSnapshot, BookUpdate, Frame, line_of
 
 Troubled: TypeAlias = Callable[[BookTrouble[BookMessage]], None]
 
@@ -45,10 +45,10 @@ def books(
         feed      S---u---u---(reconnects)---S---u---    S snapshot, u update
         result    1---2---3------------------r4--5---    r an empty view, `reset`: the book begins anew
 
-    `operators.order_books` says what views there are, and what is told to `troubled`. With a connection the books
-    begin anew, because what happened in between is lost. A frame that cannot be read, unless it is plainly of another
-    kind, or whose levels make no sense, leaves books that may be wrong; the connection is then given up for a new one,
-    whose snapshots mend it.
+    `operators.order_books` says what views there are, and what is told to `troubled`. With a connection its books begin
+    anew, because what happened in between is lost. So does, on the open connection, a book that is in doubt: one that
+    is crossed, one whose message cannot be read, and all of a connection after a frame that cannot be read, unless that
+    is plainly of another kind. That is soon, but no sooner than `book_doubt_seconds` after the book has last begun.
 
     Args:
         products: As for `frames`.
@@ -58,7 +58,7 @@ def books(
         stale_after: Seconds without a change after which a book is stale; None for never.
         troubled: Told of each trouble; see `operators.order_books`.
         malformed: As for `messages`.
-        options: Whatever else `frames` takes.
+        options: Whatever else `frames` takes, but for several connections that bring the same books.
 
     Raises:
         ConfigError: An argument cannot be used. Raised here, not emitted.
@@ -67,88 +67,78 @@ def books(
     Emits as its error:
         SubscriptionRejected: As `frames`.
     """
-    received = frames(products, ["level2"], feed=feed, **options)
-    wait = backoff(options.get("backoff_minimum_seconds", 0.25), options.get("backoff_maximum_seconds", 30.0))
-    told_malformed = tell_malformed if malformed is None else malformed
+    if options.get("connections", 1) > 1:
+        raise ConfigError("connections", "two connections would tell the same book twice, and not in step")
 
-    def begin(_scheduler: SchedulerBase) -> Observable[BookView[BookMessage]]:
+    def begin(_scheduler: SchedulerBase | None = None) -> Observable[BookView[BookMessage]]:
         timers = SteadyScheduler()
-        source = _Source(received, told_malformed)
+        reading = _Reading(
+            options.get("in_doubt") or BooksInDoubt(), tell_malformed if malformed is None else malformed
+        )
 
-        def heal(trouble: BookTrouble[BookMessage]) -> None:
+        def tell(trouble: BookTrouble[BookMessage]) -> None:
+            if trouble.kind in {"malformed", "crossed"}:
+                reading.doubt(trouble.product)
             if troubled is not None:
                 troubled(trouble)
-            if trouble.kind == "malformed":
-                source.give_up(_BooksSuspectError(f"the book of {trouble.product}: {trouble.error}"))
 
-        views = order_books(top=top, emit=emit, stale_after=stale_after, troubled=heal, scheduler=timers)
-        return source.messages().pipe(
-            retry_with_backoff(wait, retryable=_is_mended_by_snapshots, good=_is_update, scheduler=timers),
-            views,
+        own_options: FeedOptions = {**options, "in_doubt": reading.in_doubt}
+        return frames(products, ["level2"], feed=feed, **own_options).pipe(
+            parse(reading.read, _raise),
+            order_books(top=top, emit=emit, stale_after=stale_after, troubled=tell, scheduler=timers),
             ops.finally_action(timers.dispose),
         )
 
-    # What cannot be used is refused now, and not at the first subscription.
-    order_books(top=top, emit=emit, stale_after=stale_after, scheduler=SteadyScheduler())
+    begin()  # What cannot be used is refused now, and not at the first subscription.
     return reactivex.defer(begin)
 
 
-class _BooksSuspectError(FeedError):
-    """Books may be wrong, and only new snapshots would mend them."""
+class _Reading:
+    """Reads the messages that make books; those of a connection begin anew with the next one of the same line."""
 
-
-class _Source:
-    """The messages that make books, of one connection after the other, between which there is a reset."""
-
-    def __init__(self, received: Observable[Frame], malformed: Malformed) -> None:
-        self.give_up: Callable[[Exception], None] = _nobody
-        self._received = received
+    def __init__(self, in_doubt: BooksInDoubt, malformed: Malformed) -> None:
+        self.in_doubt = in_doubt
         self._malformed = malformed
-        self._connection = 0
+        self._connections: dict[int, int] = {}
+        self._lines: dict[str, int] = {}
+        self._frame = NO_FRAME
 
-    def messages(self) -> Observable[BookMessage]:
-        return Observable(self._subscribe).pipe(parse(self._read, self._failed))
+    def doubt(self, product: str) -> None:
+        """Have a book begin anew, because of what the newest frame says; all of its connection, without a product."""
+        frame = self._frame
+        # Of connections that are gone no doubt is left.
+        kept = {about: at for about, at in self.in_doubt.current.items() if about[0] in self._connections.values()}
+        self.in_doubt.set({**kept, (frame.connection, product): frame.index})
 
-    def _subscribe(self, observer: ObserverBase[Frame], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        connection = SingleAssignmentDisposable()
-
-        def give_up(error: Exception) -> None:
-            connection.dispose()
-            observer.on_error(error)
-
-        self.give_up = give_up
-        connection.disposable = self._received.subscribe(
-            observer.on_next, observer.on_error, observer.on_completed, scheduler=scheduler
-        )
-        return connection
-
-    def _read(self, frame: Frame) -> Iterable[BookMessage]:
-        read: list[BookMessage] = []
-        if frame.connection != self._connection:
-            if self._connection:
-                read.append(BookReset(None, "there is another connection"))
-            self._connection = frame.connection
-        for message in decode(frame):
-            if isinstance(message, (BookSnapshot, BookUpdate)):
-                if not message.product_id:
-                    raise MalformedFrame(frame.data, "a message of a book names no product")
-                # Its product is no longer None, which a checker cannot know.
-                read.append(cast("BookMessage", message))
+    def read(self, frame: Frame) -> list[BookMessage]:
+        self._frame = frame
+        line, read = line_of(frame.connection), list[BookMessage]()
+        if self._connections.get(line) != frame.connection:
+            self._connections[line] = frame.connection
+            read += self._resets(line, "there is another connection")
+        try:
+            for message in decode(frame):
+                if isinstance(message, (BookSnapshot, BookUpdate)):
+                    if not message.product_id:
+                        raise MalformedFrame(frame.data, "a message of a book names no product")  # noqa: TRY301 - told like the others
+                    self._lines[message.product_id] = line
+                    # Its product is no longer None, which a checker cannot know.
+                    read.append(cast("BookMessage", message))
+        except MalformedFrame as error:
+            self._malformed(frame, error)
+            if _OF_ANOTHER_KIND(frame.data):
+                return read
+            self.doubt("")
+            return [*read, *self._resets(line, "a frame cannot be read")]
         return read
 
-    def _failed(self, frame: Frame, error: Exception) -> None:
-        self._malformed(frame, error)
-        if not _OF_ANOTHER_KIND(frame.data):
-            self.give_up(_BooksSuspectError(str(error)))
+    def _resets(self, line: int, reason: str) -> list[BookMessage]:
+        lost = [product for product, of in self._lines.items() if of == line]
+        for product in lost:
+            del self._lines[product]
+        return [BookReset(product, reason) for product in lost]
 
 
-def _is_mended_by_snapshots(error: Exception) -> bool:
-    return isinstance(error, _BooksSuspectError)
-
-
-def _is_update(message: BookMessage) -> bool:
-    return isinstance(message, BookUpdate)
-
-
-def _nobody(_error: Exception) -> None:
-    """Before the first subscription there is nothing to give up."""
+def _raise(_frame: Frame, error: Exception) -> None:
+    """What `malformed` raises is the stream's error."""
+    raise error

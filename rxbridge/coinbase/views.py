@@ -40,6 +40,11 @@ class FeedOptions(TypedDict, total=False):
     book_refresh_seconds: float
     book_doubt_seconds: float
     in_doubt: BooksInDoubt | None
+    products_per_connection: int | None
+    connections: int
+    api_key: str | None
+    api_secret: str | None
+    api_passphrase: str | None
     reconnect: bool
     statistics: FeedStatistics | None
     scheduler: SchedulerBase | None

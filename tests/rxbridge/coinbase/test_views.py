@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, assert_type
 
+import msgspec
 import pytest
 from reactivex import Observable
 from reactivex import operators as ops
@@ -26,6 +27,7 @@ from tests.rxbridge.coinbase.servers import (
     feed_threads,
     hold,
     leave,
+    products_of,
     wait_for,
 )
 
@@ -115,33 +117,70 @@ def test_books_begin_anew_with_a_connection(feed_server: Serve) -> None:
     assert seen[5] == ("BTC-USD", False, "9")
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        b'{"type":"l2update","product_id":"BTC-USD","changes":[["buy",',
-        b'{"type":"l2update","product_id":"BTC-USD","changes":[["buy","x","1"]]}',
-        b'{"type":"l2update","changes":[["buy","1","1"]]}',
-    ],
-    ids=["no JSON", "no number", "no product"],
-)
-def test_a_book_that_may_be_wrong_is_mended_by_a_new_connection(feed_server: Serve, broken: bytes) -> None:
-    server = feed_server(saying(SNAPSHOT, broken, update("10")), saying(SNAPSHOT))
+BROKEN = {
+    "no JSON": b'{"type":"l2update","product_id":"BTC-USD","changes":[["buy",',
+    "no number": b'{"type":"l2update","product_id":"BTC-USD","changes":[["buy","x","1"]]}',
+    "no product": b'{"type":"l2update","changes":[["buy","1","1"]]}',
+    "crossed": update("99"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_book_in_doubt_begins_anew_on_the_open_connection(feed_server: Serve, broken: bytes) -> None:
+    asked: list[str] = []
+
+    def serve(server: FeedServer, connection: ServerConnection) -> None:
+        subscribe = server.subscribed(connection)
+        connection.send(acknowledgement(subscribe), text=True)
+        for one in (SNAPSHOT, broken, update("9.5")):
+            connection.send(one)
+        ended = msgspec.json.decode(server.subscribed(connection))
+        asked.append(ended["type"])
+        left = {"type": "subscriptions", "channels": [{"name": "heartbeat", "product_ids": ["BTC-USD"]}]}
+        connection.send(msgspec.json.encode(left), text=True)
+        asked.append(msgspec.json.decode(server.subscribed(connection))["type"])
+        connection.send(acknowledgement(subscribe), text=True)
+        connection.send(SNAPSHOT)
+        hold(server, connection)
+
+    server = feed_server(serve)
     told: list[object] = []
-    options: dict[str, Any] = {"backoff_minimum_seconds": 0.001, "backoff_maximum_seconds": 0.002}
     source = books(
         ["BTC-USD"],
         url=server.url,
-        malformed=lambda _, error: told.append(error),
+        malformed=lambda _, error: told.append(type(error).__name__),
         troubled=lambda trouble: told.append(trouble.kind),
-        emit="every",
-        **options,
+        book_doubt_seconds=0.01,
     )
-    views = collect(source, 3)
+    first, second, *_, last = collect(source.pipe(ops.take_while(lambda _: len(asked) < 2, inclusive=True)), 9)
 
-    assert [view.reset for view in views] == [False, True, False]
-    assert str(views[2].best_bid.price) == "9"
-    assert told == ["malformed"] or isinstance(told[0], MalformedFrame)
-    assert len(server.connections) == 2
+    assert str(first.best_bid.price) == "9"
+    assert second.crossed or second.reset
+    assert (str(last.best_bid.price), last.crossed, last.reset) == ("9", False, False)
+    assert told in (["malformed"], ["MalformedFrame"], ["crossed"])
+    assert asked == ["unsubscribe", "subscribe"]
+    assert len(server.connections) == 1
+
+
+def test_products_of_other_connections_stay_when_one_is_replaced(feed_server: Serve) -> None:
+    counts = dict[str, int]()
+
+    def serve(server: FeedServer, connection: ServerConnection) -> None:
+        request = server.subscribed(connection)
+        (product,) = {product for listed in products_of(request).values() for product in listed}
+        connection.send(acknowledgement(request), text=True)
+        counts[product] = counts.get(product, 0) + 1
+        connection.send(SNAPSHOT.replace(b"BTC-USD", product.encode()))
+        if product == "BTC-USD" and counts[product] == 1:
+            wait_for(lambda: counts.get("ETH-USD"))
+            return
+        hold(server, connection)
+
+    server = feed_server(serve)
+    options: dict[str, Any] = {"products_per_connection": 1, "scheduler": Impatient()}
+    views = collect(books(["BTC-USD", "ETH-USD"], url=server.url, **options), 4)
+
+    assert [view.product for view in views if view.reset] == ["BTC-USD"]
 
 
 def test_a_broken_frame_of_another_kind_is_no_trouble_of_a_book(feed_server: Serve) -> None:
@@ -155,6 +194,8 @@ def test_a_broken_frame_of_another_kind_is_no_trouble_of_a_book(feed_server: Ser
 def test_what_cannot_be_used_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="top=0"):
         books(["BTC-USD"], top=0)
+    with pytest.raises(ConfigError, match="connections"):
+        books(["BTC-USD"], connections=2)
     with pytest.raises(ConfigError):
         trades([])
     with pytest.raises(ConfigError):
