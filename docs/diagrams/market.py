@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from reactivex import Observable
@@ -10,25 +9,7 @@ from reactivex import Observable
 from docs.diagrams.scene import scene
 from operators import order_books
 from operators.book_view import BookReset, BookTrouble, BookView
-from operators.testing import VirtualTime
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A whole book, for `order_books`."""
-
-    product_id: str
-    bids: list[tuple[str, str]]
-    asks: list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Update:
-    """What changes in it."""
-
-    product_id: str
-    changes: list[tuple[str, str, str]]
-
+from operators.testing import Snapshot, Update, VirtualTime
 
 BookMessage: TypeAlias = Snapshot | Update | BookReset
 

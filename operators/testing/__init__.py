@@ -9,7 +9,7 @@ threads, and `CountingScheduler` counts timers. Nothing here needs a test framew
 """
 
 from operators.testing.conservation import assert_conserved
-from operators.testing.market import Quote, Trade, quote, quotes, trade, trades
+from operators.testing.market import Quote, Snapshot, Trade, Update, quote, quotes, trade, trades
 from operators.testing.run import Lane, Run, Subscription
 from operators.testing.subscriber import CountingScheduler, Subscriber, wait_for_turn
 from operators.testing.timeline import Moment, Timeline, assert_timeline, timeline
@@ -21,10 +21,12 @@ __all__ = [
     "Moment",
     "Quote",
     "Run",
+    "Snapshot",
     "Subscriber",
     "Subscription",
     "Timeline",
     "Trade",
+    "Update",
     "VirtualTime",
     "assert_conserved",
     "assert_timeline",

@@ -1,4 +1,4 @@
-"""Trades and quotes that are short to write, as marbles or alone."""
+"""Trades, quotes and books that are short to write, as marbles or alone."""
 
 from __future__ import annotations
 
@@ -39,6 +39,23 @@ class Quote:
     best_bid_size: str = "1"
     best_ask_size: str = "1"
     time: str | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A whole order book: levels of price and size, decimal text."""
+
+    product_id: str
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Update:
+    """What changes in a book: sides, prices and sizes, decimal text; a size of zero removes the level."""
+
+    product_id: str
+    changes: list[tuple[str, str, str]]
 
 
 def trade(

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from operators.book_view import BookReset, BookTrouble, BookView
+from operators.testing import Snapshot, Update
 
-
-@dataclass(frozen=True)
-class Snapshot:
-    product_id: str
-    bids: list[tuple[str, str]]
-    asks: list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Update:
-    product_id: str
-    changes: list[tuple[str, str, str]]
+__all__ = ["Snapshot", "Update", "ask", "bid", "brief", "brief_trouble", "snapshot"]
 
 
 Message: TypeAlias = Snapshot | Update | BookReset
