@@ -34,7 +34,7 @@ from rxbridge.doubts import DoubtNote
 from rxbridge.errors import EventRejected, JournalError, PipelineFailed
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, Journal
-from rxbridge.messages import BookImage, BookPart, Candle, EventMessage, Frame, GapNotice, Ticker
+from rxbridge.messages import BookImage, BookPart, Candle, EventMessage, Frame, GapNotice, Ticker, Trade
 from rxbridge.overload import WINDOW_EVENTS, Policy, shed
 from rxbridge.pipeline import batches, events_of, ids
 from rxbridge.progress import STATE_CONSUMER, Progress
@@ -160,7 +160,7 @@ class Delivery:
         after = self.progress.restart()
         begin, run = self._run(after)
         frames = self._journal.frames(begin, finish=self._finish, stop=self._stop)
-        return self.progress.track(frames).pipe(
+        made = self.progress.track(frames).pipe(
             events_of(
                 run,
                 channels=self._channels,
@@ -171,10 +171,10 @@ class Delivery:
                 told=self._told,
                 kept_books=self._books(after),
             ),
-            self._batches,
-            ops.map(self._shed),
-            ops.filter(bool),
         )
+        if self._told is not None and self._pipelines.custom:
+            made = made.pipe(ops.do_action(_tell_custom))
+        return made.pipe(self._batches, ops.map(self._shed), ops.filter(bool))
 
     def _run(self, after: int) -> tuple[int, Run]:
         """From where to read, and how, so that users' pipelines have the state that they had."""
@@ -271,11 +271,17 @@ def _tell(message: EventMessage) -> None:
     if isinstance(message, Candle):
         logger.debug("[CANDLE] Received candle: {} from {}", message.product_id, message.start)
         return
-    product, price = str(message.product_id), str(message.price)
     if isinstance(message, Ticker):
-        logger.debug("[TICKER] Received ticker update: {} @ ${}", product, price)
+        logger.debug("[TICKER] Received ticker update: {} @ ${}", message.product_id, message.price)
+    elif isinstance(message, Trade):
+        logger.debug("[TRADE] Received trade: {} @ ${}", message.product_id, message.price)
     else:
-        logger.debug("[TRADE] Received trade: {} @ ${}", product, price)
+        logger.debug("[{}] Received: {}", type(message).__name__.upper(), message.product_id)
+
+
+def _tell_custom(event: EncodedEvent) -> None:
+    if event.service:
+        logger.debug("[EVENT] {}: {}", event.service, event.title)
 
 
 def _say_why(error: Exception, attempt: int, seconds: float) -> None:

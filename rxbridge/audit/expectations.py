@@ -36,7 +36,7 @@ def run_as_delivered(journal: Journal, pipelines: Pipelines = BUILTIN_ONLY) -> R
     if missing:
         raise ConfigError(
             "run.pipeline",
-            f"the journal has frames that were delivered by {', '.join(sorted(missing))}, which is not given here",
+            f"the journal has frames that were delivered by {', '.join(sorted(missing))}, not given here",
             "name every pipeline that ran, as in the run: --pipeline",
         )
     if ran == {BUILTIN}:

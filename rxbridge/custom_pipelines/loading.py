@@ -109,8 +109,10 @@ def _load(spec: str) -> Pipeline:
     module = _import_file(spec, Path(where)) if is_file else _import_module(spec, where)
     function: Any = getattr(module, function_name, None)
     if function is None:
-        callables = [name for name, value in vars(module).items() if inspect.isfunction(value)]
-        hint = nearest(function_name, callables) if callables else "; it has no functions"
+        own = [
+            name for name, one in inspect.getmembers(module, inspect.isfunction) if one.__module__ == module.__name__
+        ]
+        hint = nearest(function_name, own) if own else "; it has no functions of its own"
         raise ConfigError(_SETTING, f"{spec!r}: {where} has no function {function_name!r}{hint}")
     if not callable(function):
         raise ConfigError(_SETTING, f"{spec!r} is no function, but of type {type(function).__name__}")

@@ -69,5 +69,5 @@ def test_a_pipeline_that_ran_and_is_not_given_is_named() -> None:
         append(journal, [trade(1, 0)])
         assert Half(journal, by_content).run()
 
-        with pytest.raises(ConfigError, match="delivered by test:0, which is not given here"):
+        with pytest.raises(ConfigError, match="delivered by test:0, not given here"):
             run_as_delivered(journal)

@@ -365,3 +365,12 @@ def test_the_encoded_event_says_what_was_said() -> None:
         assert body["title"] == "A \N{REPLACEMENT CHARACTER} title"
         assert body["payload"] == {"price": "0.10", "text": "half \N{REPLACEMENT CHARACTER}"}
         assert (body["source"]["service"], body["context"]["tags"]) == ("alerts", {"product_id": "BTC-USD"})
+
+
+def test_verbose_tells_of_every_event(log: list[str]) -> None:
+    with MemoryJournal() as journal:
+        append(journal, [trade(1, 0), trade(2, 0)])
+
+        assert Half(journal, sizes, verbose=True).run()
+
+    assert log.count("DEBUG [EVENT] rxbridge-pipeline: Size") == 2

@@ -142,7 +142,7 @@ def test_a_pipeline_beside_the_built_in_one_is_confirmed_and_audited_with_it(sta
     audit = stage.verify(both)
     assert stage.candles() == expected_candles()
     assert_exact(audit, len(expected_candles()) + TRADES)
-    assert "which is not given here" in stage.verify("builtin", 78)["error"]
+    assert f"delivered by {PIPELINE}, not given here" in stage.verify("builtin", 78)["error"]
 
 
 def test_what_pulsestream_loses_of_a_pipeline_is_sent_again(stage: Stage) -> None:
