@@ -65,8 +65,8 @@ def event_id(message: EventMessage) -> str:
     message without a usable trade id (a positive integer of at most 64 bits) has a UUID in its place, which depends
     on the message's bytes, its place in the frame, and the frame's time of receipt, connection and index: a replay
     gives the same id, while the same bytes received twice give two. Tickers of Advanced Trade have no trade id, but a
-    time; their UUID depends on what they say alone, so that two connections that bring the same give one. A product id that is not one to forty letters,
-    digits, dots, hyphens and underscores is shortened, with a digest.
+    time; their UUID depends on what they say alone, so that two connections that bring the same give one. A product id
+    that is not one to forty letters, digits, dots, hyphens and underscores is shortened, with a digest.
 
     `coinbase-{product}-candle-{start}-{digest}` for a candle. The digest is of its numbers, so each revision of a
     candle is an event, and the same one sent again is a repeat.

@@ -10,12 +10,19 @@ from datetime import datetime
 from typing import TypeAlias
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET
 
-from rxbridge.channels import FeedName
 from rxbridge.events.book_parts import BookPartMetrics, BookPartPayload
 from rxbridge.events.listing import AuctionMetrics, AuctionPayload, StatusMetrics, StatusPayload
 from rxbridge.events.orders import OrderMetrics, OrderPayload
+from rxbridge.events.trades import (
+    CandleMetrics,
+    CandlePayload,
+    MatchMetrics,
+    MatchPayload,
+    TickerMetrics,
+    TickerPayload,
+)
 from rxbridge.messages import WHOLE, Part
 from rxbridge.version import __version__
 
@@ -45,34 +52,6 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     tags: Tags
 
 
-class TickerMetrics(msgspec.Struct, frozen=True, gc=False):
-    """The server demands the first two; a socket has neither."""
-
-    response_time_ms: float
-    status_code: int
-    price: float
-    volume_24h: float
-    spread: float
-
-
-class MatchMetrics(msgspec.Struct, frozen=True, gc=False):
-    """The server demands the first two; a socket has neither."""
-
-    response_time_ms: float
-    status_code: int
-    price: float
-    size: float
-
-
-class CandleMetrics(msgspec.Struct, frozen=True, gc=False):
-    """The server demands the first two; a socket has neither. `price` is that of the last trade."""
-
-    response_time_ms: float
-    status_code: int
-    price: float
-    volume: float
-
-
 class BookMetrics(msgspec.Struct, frozen=True, gc=False):
     """The server demands the first two; a socket has neither. `price` lies in the middle between the best two."""
 
@@ -87,89 +66,6 @@ class GapMetrics(msgspec.Struct, frozen=True, gc=False):
 
     response_time_ms: float
     status_code: int
-
-
-class TickerPayload(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What a ticker says; `side` is the taker's.
-
-    Attributes:
-        volume_24h: Unset, like the other numbers below, where Advanced Trade does not send it.
-        feed: `advanced` if it came by Advanced Trade; absent otherwise.
-        raw_ticker: The ticker as received, byte for byte, unless `invalid_fields` names it.
-        invalid_fields: Wire fields that were replaced, because they were missing or of no use; absent if none were.
-    """
-
-    product_id: str
-    price: float
-    volume_24h: float | UnsetType = UNSET
-    last_trade_id: int | None
-    best_bid: float | UnsetType = UNSET
-    best_ask: float | UnsetType = UNSET
-    spread: float
-    low_24h: float | UnsetType = UNSET
-    high_24h: float | UnsetType = UNSET
-    open_24h: float | UnsetType = UNSET
-    last_size: float | UnsetType = UNSET
-    side: str | None
-    sequence: int | None
-    raw_ticker: Raw | UnsetType = UNSET
-    low_52w: float | UnsetType = UNSET
-    high_52w: float | UnsetType = UNSET
-    price_percent_change_24h: float | UnsetType = UNSET
-    feed: FeedName | UnsetType = UNSET
-    invalid_fields: tuple[str, ...] | UnsetType = UNSET
-
-
-class MatchPayload(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What a match says; `side`, as on the wire, is the maker's, and `taker_side` the other one.
-
-    Attributes:
-        value: Price times size, in the quote currency.
-        feed: `advanced` if it came by Advanced Trade; absent otherwise.
-        backfilled: True for a trade that was fetched from REST; absent for one that came by the feed.
-        raw_match: The match as received, byte for byte, unless `invalid_fields` names it.
-        invalid_fields: Wire fields that were replaced, because they were missing or of no use; absent if none were.
-    """
-
-    product_id: str
-    price: float
-    size: float
-    value: float
-    trade_id: int | None
-    side: str | None
-    taker_side: str | None
-    sequence: int | None
-    time: str | None
-    maker_order_id: str | None
-    taker_order_id: str | None
-    raw_match: Raw | UnsetType = UNSET
-    feed: FeedName | UnsetType = UNSET
-    backfilled: bool | UnsetType = UNSET
-    invalid_fields: tuple[str, ...] | UnsetType = UNSET
-
-
-class CandlePayload(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What a product did in a stretch of time; a later event of the same `start` revises it.
-
-    Attributes:
-        start: The beginning, naive UTC; null where it is not known.
-        seconds: How long it lasts.
-        volume: In the base currency.
-        raw_candle: The candle as received, byte for byte, unless `invalid_fields` names it.
-        invalid_fields: Fields that were replaced, because they were missing or of no use; absent if none were.
-    """
-
-    product_id: str
-    start: datetime | None
-    seconds: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    raw_candle: Raw | UnsetType = UNSET
-    feed: FeedName = "advanced"
-    invalid_fields: tuple[str, ...] | UnsetType = UNSET
 
 
 class BookPayload(msgspec.Struct, frozen=True, gc=False):
