@@ -28,8 +28,9 @@ from operators import play_back
 from rxbridge import books
 from rxbridge.bridge import Bridge
 from rxbridge.config import Settings
-from rxbridge.errors import ConfigError
+from rxbridge.errors import ConfigError, JournalError
 from rxbridge.feed import Feed
+from rxbridge.journal import Journal
 from rxbridge.journal.playback import kept_frames
 from rxbridge.messages import Frame
 from rxbridge.playing import Selection
@@ -73,6 +74,31 @@ class _Replayed(msgspec.Struct, frozen=True):
     first: tuple[int, int, int]
 
 
+class _ReplayFeed(Feed):
+    """A feed that may wait in the middle of a frame, for a journal that is full, until that is closed."""
+
+    def __init__(self, frames: Observable[Frame], journal: Journal) -> None:
+        super().__init__(frames, journal)
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin to read; returns at once."""
+        self._subscription = self._frames.subscribe(self._append, self._failed, self._ended.set)
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._stopping = True
+        super().stop()
+
+    def _append(self, frame: Frame) -> None:
+        try:
+            self._journal.append(frame)
+        except JournalError:
+            # It is not in the journal, so the next start reads it again.
+            if not self._stopping:
+                raise
+
+
 class ReplayBridge(Bridge):
     """A bridge for the frames of `source`; `run` returns when all of them are delivered, and proven to be stored.
 
@@ -103,7 +129,7 @@ class ReplayBridge(Bridge):
         if selection.products and books.CHANNEL in settings.feed.channels:
             problem = "order books need every frame of a connection, and only those of some products are asked for"
             raise ConfigError("feed.channels", problem, f"leave {books.CHANNEL} out, or the products")
-        self.newest = 0
+        self.newest: int = 0
         self._source = source
         self._selection = selection
         self._speed = speed
@@ -126,7 +152,7 @@ class ReplayBridge(Bridge):
         counted: Observable[Frame] = frames.pipe(
             ops.do_action(self._count, on_completed=self._played.set), ops.concat(reactivex.never())
         )
-        self._feed = Feed(counted, self._journal)
+        self._feed = _ReplayFeed(counted, self._journal)
         self._feed.start()
 
     def _idle(self) -> bool:

@@ -84,6 +84,27 @@ def test_a_replay_that_was_killed_goes_on(
     assert len(ids) == len(set(ids)) == 600
 
 
+def test_a_replay_waits_for_a_full_journal_and_is_stopped_all_the_same(
+    command: Callable[..., Any],
+    replay: Callable[..., Any],
+    recording: Callable[..., Path],
+    database: Path,
+    wait_for: Callable[..., None],
+) -> None:
+    path = recording(trades=2000)
+    small = {"RXBRIDGE_JOURNAL_MAX_BYTES": "200000", "RXBRIDGE_RUN_SHUTDOWN_SECONDS": "2"}
+    nowhere = ("--pulsestream-url", "http://127.0.0.1:9")
+    running = command("replay", path, *nowhere, PULSESTREAM_API_KEY=KEY, **small)
+    wait_for(lambda: "is full" in running.stderr)
+    running.send(signal.SIGTERM)
+    assert running.wait() == 0
+    assert "Traceback" not in running.stderr
+    assert "wait in the journal for the next start" in running.stderr
+    assert replay(path).wait() == 0
+    ids = stored(database)
+    assert len(ids) == len(set(ids)) == 4000
+
+
 def test_a_stretch_and_a_product(command: Callable[..., Any], recording: Callable[..., Path]) -> None:
     path = recording(trades=200, seconds=100.0)
     times = ("--since", "2023-11-14T22:13:40Z", "--until", "2023-11-14T22:14:10+00:00")
