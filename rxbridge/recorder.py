@@ -37,7 +37,7 @@ class Recorder:
     """
 
     def __init__(self, settings: Settings, writer: RecordingWriter, stop: threading.Event) -> None:
-        self.statistics = FeedStatistics()
+        self.statistics: FeedStatistics = FeedStatistics()
         self._settings = settings
         self._writer = writer
         self._stop = stop

@@ -60,7 +60,7 @@ class RowMaker:
     """
 
     def __init__(self) -> None:
-        self.invalid = 0
+        self.invalid: int = 0
 
     def row(self, message: Message) -> tuple[Kind, dict[str, Any]] | None:
         """The message's row, and of which kind it is; None for what makes none."""
