@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, floor, log10
 from typing import Any
 
@@ -185,8 +185,18 @@ def _placed(one: _Items, scale: _Scale) -> tuple[tuple[Placed, ...], bool]:
                 beads.append(Placed(x, row, face, time))
                 break
         else:
-            return tuple(Placed(scale.x(time), 0, face, time) for time, face in one.faces), True
+            return tuple(_dots(one, scale)), True
     return tuple(beads), False
+
+
+def _dots(one: _Items, scale: _Scale) -> Iterable[Placed]:
+    """One for each pixel and colour, however many items are there: a day of trades is a picture too."""
+    held: dict[tuple[int, int], list[tuple[float, Face]]] = {}
+    for time, face in one.faces:
+        held.setdefault((round(scale.x(time)), face.colour), []).append((time, face))
+    for (time, face), *others in held.values():
+        title = f"{face.title} and {len(others)} more" if others else face.title
+        yield Placed(scale.x(time), 0, replace(face, title=title), time)
 
 
 def _ends(one: _Items, scale: _Scale) -> tuple[End, ...]:

@@ -88,7 +88,7 @@ def _lane(lane: PlacedLane, layout: Layout) -> Iterable[str]:
     if lane.dense:
         yield (
             f'<text class="tick" x="{_n(layout.left - 10)}" y="{_n(lane.y + 20)}" text-anchor="end">'
-            f"{len(lane.beads)} items</text>"
+            f"{len(lane.lane.timeline.items)} items</text>"
         )
     if told or lane.lane.hot:
         yield _path("idle", f"M{_n(layout.start)} {_n(lane.y)}H{_n(layout.right)}", dashed=True)
