@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -14,7 +15,8 @@ from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.abc import SchedulerBase
 
-from operators import only, parse
+from operators import ReplayClock, only, parse
+from rxbridge import recording
 from rxbridge.coinbase.decoding import decode
 from rxbridge.custom_pipelines import History, read_history, read_withheld
 from rxbridge.errors import PipelineFailed
@@ -22,8 +24,9 @@ from rxbridge.events import CustomEvent, dead_letter, event
 from rxbridge.journal import MemoryJournal
 from rxbridge.messages import Frame, Trade
 from rxbridge.progress import CONSUMER, STATE_CONSUMER
+from rxbridge.recording import RecordingWriter
 from tests.rxbridge.custom_pipelines import candle_pipeline
-from tests.rxbridge.custom_pipelines.support import Half, append, trade
+from tests.rxbridge.custom_pipelines.support import START, Half, append, trade
 
 HEARTBEAT = b'{"type":"heartbeat","product_id":"BTC-USD"}'
 TORN = b'{"type":"match'
@@ -374,3 +377,34 @@ def test_verbose_tells_of_every_event(log: list[str]) -> None:
         assert Half(journal, sizes, verbose=True).run()
 
     assert log.count("DEBUG [EVENT] rxbridge-pipeline: Size") == 2
+
+
+def test_a_recording_on_virtual_time_gives_the_same(tmp_path: Path) -> None:
+    def windows(frames: Observable[Frame], scheduler: SchedulerBase) -> Observable[CustomEvent]:
+        trades = frames.pipe(parse(decode, dead_letter), only(Trade))
+        counts = trades.pipe(ops.buffer_with_time(0.7, scheduler=scheduler), ops.map(len))
+        late = trades.pipe(ops.delay(0.35, scheduler=scheduler), ops.map(lambda late: str(late.trade_id)))
+        return reactivex.merge(
+            counts.pipe(ops.map(lambda count: event("Count", {"count": count}))),
+            late.pipe(ops.map(lambda number: event("Late", {"trade": number}))),
+        )
+
+    contents = [trade(number, number / 10) for number in range(1, 60)]
+    with MemoryJournal() as journal, RecordingWriter(tmp_path / "day.jsonl") as writer:
+        append(journal, contents)
+        for frame in journal.read(0, 1_000):
+            writer.append(frame)
+        half = Half(journal, windows)
+        assert half.run()
+    clock, replayed = ReplayClock(), list[tuple[str, Any]]()
+
+    recorded = recording.frames(tmp_path / "day.jsonl", scheduler=clock)
+    # The last frame ends the recording, and a window with it; a bridge waits for the next one.
+    windows(recorded.pipe(ops.concat(reactivex.never())), clock).subscribe(
+        lambda said: replayed.append((said.title, said.payload))
+    )
+    clock.advance_to(START * 10**9 + int(5.8 * 1e9))
+
+    delivered = [(json.loads(one.body)["title"], json.loads(one.body)["payload"]) for one in half.events]
+    assert len(delivered) > 60
+    assert delivered == replayed
