@@ -66,7 +66,6 @@ _MOST_BOOKS = 10_000
 """Coinbase has less than a thousand products."""
 
 _OF_ANOTHER_KIND = re.compile(rb'\{"(?:type":"(?!l2update"|snapshot")|channel":"(?!l2_data"))[a-z0-9_]+"').match
-"""The beginning of a frame that says that it is of no book."""
 
 
 Unparsed: TypeAlias = Callable[[Frame, MalformedFrame], None]
@@ -151,7 +150,12 @@ class Books:
     def _miss(self, frame: Frame) -> None:
         """Trust no book any more that this frame, which cannot be read, may have been of."""
         line = self._lines.get(line_of(frame.connection))
-        if line is not None and line.books and frame.connection != OWN_CONNECTION and not _OF_ANOTHER_KIND(frame.data):
+        if (
+            line is not None
+            and line.books
+            and frame.connection != OWN_CONNECTION
+            and not is_of_another_kind(frame.data)
+        ):
             self._discard(line)
             self._trouble(line, "", "a frame cannot be read, so every book waits for its next snapshot")
 
@@ -280,6 +284,11 @@ class Books:
         )
         shown.levels, shown.is_reset, shown.was_crossed = levels, False, is_crossed
         return image
+
+
+def is_of_another_kind(data: bytes) -> bool:
+    """Whether the beginning of a frame says that it is of no book, so that it costs none if it cannot be read."""
+    return _OF_ANOTHER_KIND(data) is not None
 
 
 def _written(number: Decimal) -> str:

@@ -26,6 +26,9 @@ LOST_NANOSECONDS = 60 * 10**9
 """A line that brings nothing for so long, while another one does, does not bridge a break of that one: its connection
 is dead, or it is no more. A line that is well brings a heartbeat a second."""
 
+UNREADABLE = -1
+"""Stands for the number of lost frames where one could not be read, or the journal had no room for some."""
+
 _LOOK_NANOSECONDS = 10**9
 
 
@@ -34,7 +37,8 @@ class Silence(NamedTuple):
 
     After a disconnect a product's silence ends when Coinbase acknowledges its subscription, or sends something of it,
     whichever comes first: one that is refused after a disconnect has a silence of its own. Within a connection it lies
-    between two frames of Advanced Trade, where their numbers say that `lost_frames` were lost in between.
+    between two frames of Advanced Trade, where their numbers say that `lost_frames` were lost in between; or from a
+    frame to the snapshot of a book that could not be followed any more, where `lost_frames` is `UNREADABLE`.
     """
 
     channel: str
@@ -58,6 +62,7 @@ class Line(msgspec.Struct):
     Attributes:
         connection: The present one.
         last_at: When its newest frame was received: nanoseconds since the Unix epoch.
+        index: The place of its newest frame on the connection; -1 before the first.
         sequence: The number of its newest frame that has one, as those of Advanced Trade; -1 before the first.
         brings: By channel, the products that it brings, and since when.
     """
@@ -65,6 +70,7 @@ class Line(msgspec.Struct):
     connection: int
     last_at: int
     sequence: int = -1
+    index: int = -1
     brings: dict[str, dict[str, int]] = {}
 
 
@@ -150,7 +156,7 @@ class Coverage:
             line = self._lines[number] = Line(connection, received_at)
         elif line.connection != connection:
             self._break(line, line.last_at)
-            line.connection, line.last_at, line.sequence = connection, received_at, -1
+            line.connection, line.last_at, line.sequence, line.index = connection, received_at, -1, -1
         if len(self._lines) > 1 and abs(received_at - self._looked_at) > _LOOK_NANOSECONDS:
             self._looked_at = received_at
             self._give_up_lines(received_at)
@@ -167,6 +173,27 @@ class Coverage:
             # Nobody knows what would have come of a product that nothing brings: it was a silence for that long.
             self._end(channel, set(self._state.silent[channel]) - silent_before[channel], last)
             self._take_ended(channel)
+
+    def spoil(self, connection: int, channel: str, product: str, until: int) -> list[str]:
+        """What a connection brings is of no use any more, until it is heard of again.
+
+        Args:
+            connection: Of a frame that was followed.
+            channel: The channel.
+            product: Of this product; of all, if it is empty.
+            until: When the last frame was received that was of use: nanoseconds since the Unix epoch.
+
+        Returns:
+            The products that it had brought.
+        """
+        line = self._lines.get(line_of(connection))
+        if line is None or line.connection != connection or channel not in self._channels:
+            return []
+        brings = line.brings.get(channel, {})
+        spoilt = [one for one in ([product] if product else sorted(brings)) if one in brings]
+        for one in spoilt:
+            self._broken(channel, one, brings.pop(one), until, UNREADABLE)
+        return spoilt
 
     def brings(self, connection: int, channel: str, product: str) -> bool:
         """Whether it is known that this connection brings this."""

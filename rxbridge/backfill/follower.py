@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rxbridge.backfill.coverage import Coverage, Silence
+from rxbridge.backfill.spoilt import SpoiltBooks, is_usable
 from rxbridge.backfill.state import State, at_rest, awake
 from rxbridge.backfill.tracker import Tracker
+from rxbridge.books import is_of_another_kind
 from rxbridge.channels import known_as
 from rxbridge.coinbase.advanced.sequence import follow_numbers, sequence_num
 from rxbridge.coinbase.decoding import decode
@@ -48,9 +49,6 @@ UNREPLAYABLE = frozenset(channel for channels in _CHANNELS_OF.values() for chann
 _BOOKS = (b'{"type":"l2update"', b'{"type":"snapshot"', b'{"channel":"l2_data"')
 """Frames that say nothing of trades, and may be megabytes long."""
 
-_BOOK_OF = re.compile(rb'"product_id":"([A-Za-z0-9._-]+)"').search
-_HEAD_BYTES = 256
-
 
 class Follower:
     """All that the frames up to `offset` say.
@@ -85,6 +83,9 @@ class Follower:
         self._coverage = Coverage(state.coverage, channels, quoted)
         self._grace_seconds = grace_seconds
         self._quoted_to = state.quoted_to
+        self._has_books = "level2" in channels
+        self._spoilt = SpoiltBooks(state.spoilt)
+        self._before = 0  # when the frame before was received, of the same connection
         self.suspects: dict[str, int] = dict.fromkeys(state.suspects, 0)
 
     def add_products(self, products: Iterable[str]) -> None:
@@ -117,6 +118,7 @@ class Follower:
             offset=self.offset,
             products=at_rest(self.trackers),
             coverage=self._coverage.state,
+            spoilt=self._spoilt.state,
             suspects=sorted(self.suspects),
             quoted_to=self._quoted_to,
         )
@@ -150,11 +152,13 @@ class Follower:
             self._quoted_to = max(self._quoted_to, frame.offset)
 
     def _messages(self, frame: Frame, *, is_new: bool) -> Sequence[Message]:
-        if frame.data.startswith(_BOOKS) and not (is_new and self._is_news(frame)):
+        if frame.data.startswith(_BOOKS) and not (is_new and self._has_books):
             return ()
         try:
             return decode(frame)
         except MalformedFrame:
+            if is_new and frame.connection != OWN_CONNECTION and not is_of_another_kind(frame.data):
+                self._spoil(frame, "")
             # Delivery makes a dead letter of it; whatever trade it held is missed by its id, as soon as a newer one is
             # known. On the Exchange a heartbeat tells of that; those of Advanced Trade name no trade.
             if frame.connection != OWN_CONNECTION and sequence_num(frame.data) is not None:
@@ -177,18 +181,33 @@ class Follower:
         # Coinbase's channels overtake each other: what another one tells of may be about to come.
         (tracker.see if isinstance(message, Trade) else tracker.expect)(trade_id, due_at)
 
-    def _is_news(self, frame: Frame) -> bool:
-        """Whether it was not known that the frame's connection brings the book that it is of."""
-        product = _BOOK_OF(frame.data, 0, _HEAD_BYTES)
-        return product is None or not self._coverage.brings(frame.connection, "level2", product[1].decode())
+    def _spoil(self, frame: Frame, product: str) -> None:
+        """The book of a product cannot be followed any more, after the frame before; that of none, if none is named."""
+        connection = frame.connection
+        self._spoilt.add(connection, self._coverage.spoil(connection, "level2", product, self._before))
+
+    def _is_followed(self, message: BookSnapshot | BookUpdate, product: str) -> bool:
+        """Whether a book is known after this message."""
+        if not is_usable(message):
+            self._spoil(message.frame, product)
+            return False
+        if isinstance(message, BookSnapshot):
+            self._spoilt.begin(message.frame.connection, product)
+        return not self._spoilt.waits(message.frame.connection, product)
 
     def _follow_connection(self, frame: Frame) -> None:
         line = self._coverage.follow(frame.connection, frame.received_at)
+        self._before = line.last_at
+        self._spoilt.forget_before(frame.connection)
         # Whatever the frames held that were lost, which only their numbers tell.
         line.sequence, lost = follow_numbers(line.sequence, frame.data)
         if lost:
             self._suspect(frame)
             self._coverage.lose(line, frame.received_at, lost)
+        # What the journal had no room for has no offset, but a place on its connection.
+        if self._has_books and 0 <= line.index < frame.index - 1:
+            self._spoil(frame, "")
+        line.index = frame.index
         line.last_at = frame.received_at
 
     def _suspect(self, frame: Frame) -> None:
@@ -203,7 +222,11 @@ class Follower:
         if isinstance(message, Subscriptions):
             for acknowledged in message.channels:
                 channel, products = known_as(acknowledged.name), acknowledged.product_ids
+                if channel == "level2":
+                    products = [one for one in products if not self._spoilt.waits(frame.connection, one)]
                 self._coverage.hear(frame.connection, channel, products, frame.received_at, settled=True)
+            return
+        if isinstance(message, (BookSnapshot, BookUpdate)) and not self._is_followed(message, message.product_id or ""):
             return
         if isinstance(message, (Ticker, BookSnapshot, BookUpdate, Auction, Order)) and (product := message.product_id):
             for channel in _CHANNELS_OF[type(message)]:

@@ -28,6 +28,7 @@ class State(msgspec.Struct):
         offset: The last frame that counts.
         products: What is there and what is missing, by product.
         coverage: What the connections bring, and what they did not.
+        spoilt: By connection, the products whose books wait for a snapshot since a frame could not be read.
         suspects: Products of which trades may be missing that no newer one has betrayed yet.
         quoted_to: The offset up to which disconnects are on record.
         damage: Stands for the damage to the journal that was dealt with.
@@ -39,6 +40,7 @@ class State(msgspec.Struct):
     offset: int = 0
     products: dict[str, ProductState] = {}
     coverage: CoverageState = msgspec.field(default_factory=CoverageState)
+    spoilt: dict[int, list[str]] = {}
     suspects: list[str] = []
     quoted_to: int = 0
     damage: str = ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from loguru import logger
 
-from rxbridge.backfill.coverage import Silence
+from rxbridge.backfill.coverage import UNREADABLE, Silence
 from rxbridge.backfill.desk import Desk, Rest
 from rxbridge.backfill.errands import Errand, Filling, Limits
 from rxbridge.backfill.follower import Follower
@@ -304,6 +304,10 @@ class Worker:
 
 
 def _reason(silence: Silence) -> str:
+    if silence.lost_frames == UNREADABLE:
+        seconds = (silence.last - silence.first) / 1e9
+        why = "a frame could not be read, or not be kept"
+        return f"{why}, so the book was not known until its next snapshot, for {seconds:.1f} s"
     if silence.lost_frames:
         return (
             f"frames of the connection were lost, {silence.lost_frames} by their numbers; "

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from rxbridge.faults import Fault
+from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.simulator import Simulator
 
@@ -49,6 +50,11 @@ class Stage:
         with closing(sqlite3.connect(f"file:{self._folder / 'stored.sqlite'}?mode=ro", uri=True)) as connection:
             images = [json.loads(body)["custom_data"] for (body,) in connection.execute(query)]
         return {image["product_id"]: (numbers(image["bids"]), numbers(image["asks"])) for image in images}
+
+    def gap_reasons(self) -> list[str]:
+        """Why books are missing, once no bridge runs."""
+        with SqliteJournal(self._folder / "journal") as journal:
+            return [gap.reason for gap in journal.market_gaps() if gap.channel == "level2"]
 
 
 @pytest.fixture
@@ -96,6 +102,8 @@ def test_a_book_that_lost_frames_is_exact_again_on_the_same_connection(
             process.send(signal.SIGTERM)
         for process in running:
             assert process.wait() == 0, process.stderr
+    # What Coinbase drops nobody sees.
+    assert any("could not be read" in reason for reason in stage.gap_reasons()) == (fault == "truncate")
     feed = running[0].stderr
     assert feed.count("Subscription confirmed:") == 1
     if refresh == "0":

@@ -239,7 +239,7 @@ def test_a_clock_that_was_set_back_makes_no_gap_end_before_it_begins(
 @pytest.mark.parametrize("kind", ["snapshot", "l2update"])
 def test_a_book_is_heard_by_its_own_messages(memory: MemoryJournal, rest: FakeRest, run: Run, kind: str) -> None:
     where = {"connection": SECOND_ONE, "received_at": OPENED + 105 * SECOND}
-    book = frame({"type": kind, "product_id": "BTC-USD"}, **where)
+    book = frame({"type": kind, "product_id": "BTC-USD", "bids": [], "asks": [], "changes": []}, **where)
     append(memory, at(1, ticker), at(101, ticker, SECOND_ONE), frame({"type": kind, "product_id": 7}, **where))
     append(memory, Frame(b'{"type": "%s", "odd": NaN}' % kind.encode(), OPENED + 104 * SECOND, SECOND_ONE, 0), book)
     backfill = run(memory, rest, unreplayable_channels=("ticker", "level2"))
