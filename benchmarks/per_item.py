@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from heapq import heappop
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeAlias
@@ -23,6 +24,7 @@ from benchmarks.book_messages import LEVELS, Snapshot, Update, snapshot, updates
 from benchmarks.frames import payload
 from operators import (
     OrderBook,
+    ReplayClock,
     attempt,
     batch,
     changes_by,
@@ -36,6 +38,7 @@ from operators import (
     only,
     order_books,
     parse,
+    play_back,
     rate_limit,
     retry_with_backoff,
     sample_latest,
@@ -109,7 +112,7 @@ def operators(items: int) -> list[Cost]:
                 _best(lambda loop=loop: loop(numbers, _ignore), items),
             )
             for name, chain, loop in chains
-        ] + _books(items, scheduler)
+        ] + [_played(numbers), *_books(items, scheduler)]
     finally:
         scheduler.dispose()
 
@@ -129,6 +132,17 @@ def stages(frames: int) -> list[Cost]:
         Cost("to_event", _best(lambda: _each(lambda ticker: to_event(ticker, now=now), tickers), frames)),
         Cost("encode", _best(lambda: _each(lambda event: encode(event, 1), mapped), frames)),
     ]
+
+
+def _played(numbers: Sequence[int]) -> Cost:
+    """What an item costs that is played back on virtual time, beside a loop that keeps the time itself."""
+
+    def play() -> None:
+        clock = ReplayClock(0)
+        play_back(lambda: iter(numbers), _itself, scheduler=clock).subscribe(_ignore, _raise)
+        clock.start()
+
+    return Cost("play_back", _best(play, len(numbers)), _best(lambda: _play_loop(numbers, _ignore), len(numbers)))
 
 
 def _books(items: int, scheduler: SchedulerBase) -> list[Cost]:
@@ -201,6 +215,20 @@ def _drive(operator: Operator, items: Iterable[int]) -> None:
         return Disposable()
 
     operator(Observable(subscribe)).subscribe(_ignore, _raise)
+
+
+def _play_loop(moments: Iterable[int], emit: Callable[[Any], None]) -> None:
+    timers: list[tuple[int, Callable[[], None]]] = []
+    now = 0
+    for moment in moments:
+        while timers and timers[0][0] <= moment:
+            now, ring = heappop(timers)
+            ring()
+        now = max(now, moment)
+        try:
+            emit(moment)
+        except Exception as error:  # noqa: BLE001 as the operator does
+            _raise(error)
 
 
 def _each(action: Callable[[Any], object], items: Iterable[Any]) -> None:

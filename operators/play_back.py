@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from math import inf
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -19,6 +19,7 @@ A = TypeVar("A")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = 1_000_000_000
+_END = object()
 
 
 def play_back(
@@ -41,7 +42,8 @@ def play_back(
     wait; or one of the library's, such as `HistoricalScheduler`. With a speed, the time between items is divided by
     it, from the first one on. Then the scheduler may be any; without one, each subscription has a daemon thread.
 
-    What the chain or the items raise goes to the subscriber's `on_error`. An item whose time lies before that of an
+    What the chain or the items raise goes to the subscriber's `on_error`, and where it has none, comes out of the
+    scheduler, such as from `ReplayClock.start`. An item whose time lies before that of an
     earlier one is emitted at once after it.
 
     Laws:
@@ -123,22 +125,43 @@ class _Player(Generic[A]):
         """Play by a clock that the items move on."""
         current = SerialDisposable()
         with self._busy:
-            taken = self._next()
-        if taken is not None:
-            clock.begin(self._at(taken[0]))
+            first = self._next()
+        if first is None or self._items is None:
+            self._close_if_free()
+            return Disposable(self.dispose)
+        items, at = self._items, self._at
+        item: Any = first[0]
+        clock.begin(at(item))
+
+        def play() -> None:
+            nonlocal item
+            on_next, reach, is_over = self._observer.on_next, clock.reach, self._disposed.is_set
+            try:
+                while not is_over():
+                    on_next(item)
+                    if is_over():
+                        break
+                    item = next(items, _END)
+                    if item is _END:
+                        self._end()
+                        break
+                    if not reach(moment := at(item)):
+                        current.disposable = clock.schedule_at(moment, action)
+                        break
+            except Exception as error:
+                if is_over():
+                    # The subscriber has failed after its end, where no observer listens any more.
+                    raise
+                self._end(error)
 
         def action(_scheduler: SchedulerBase, _state: object = None) -> None:
-            nonlocal taken
-            at, emit, reach = self._at, self._emit, clock.reach
-            with self._busy:
-                while taken is not None and emit(taken[0]) and (taken := self._next()) is not None:
-                    if not reach(at(taken[0])):
-                        current.disposable = clock.schedule_at(at(taken[0]), action)
-                        break
-            self._close_if_free()
+            try:
+                with self._busy:
+                    play()
+            finally:
+                self._close_if_free()
 
-        if taken is not None:
-            current.disposable = clock.schedule_at(self._at(taken[0]), action)
+        current.disposable = clock.schedule_at(at(item), action)
         return CompositeDisposable(Disposable(self.dispose), current)
 
     def schedule(self, scheduler: SchedulerBase, speed: float | None) -> DisposableBase:
@@ -178,12 +201,17 @@ class _Player(Generic[A]):
                 self._items = self._make()
             return (next(self._items),)
         except StopIteration:
-            self._disposed.set()
-            self._observer.on_completed()
+            self._end()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the subscriber's to know
-            self._disposed.set()
-            self._observer.on_error(error)
+            self._end(error)
         return None
+
+    def _end(self, error: Exception | None = None) -> None:
+        self._disposed.set()
+        if error is None:
+            self._observer.on_completed()
+        else:
+            self._observer.on_error(error)
 
     def _emit(self, item: A) -> bool:
         """Whether to go on."""
@@ -195,8 +223,7 @@ class _Player(Generic[A]):
             if self._disposed.is_set():
                 # The subscriber has failed after its end, where no observer listens any more.
                 raise
-            self._disposed.set()
-            self._observer.on_error(error)
+            self._end(error)
         return not self._disposed.is_set()
 
     def _close_if_free(self) -> None:

@@ -178,6 +178,22 @@ def test_what_the_chain_raises_is_its_error(how: str, wait_for: Callable[..., No
     assert [type(error) for error in errors] == [ZeroDivisionError]
 
 
+def test_what_the_subscriber_raises_is_its_error_or_comes_out_of_the_clock() -> None:
+    items, clock, errors = Items(seconds(0, 1, 2)), ReplayClock(), list[Exception]()
+
+    def fail(_: int) -> None:
+        raise LookupError("mine")
+
+    play_back(items, itself, scheduler=clock).subscribe(fail, errors.append)
+    clock.start()
+    assert [str(error) for error in errors] == ["mine"]
+
+    play_back(items, itself, scheduler=clock).subscribe(fail)
+    with pytest.raises(LookupError, match="mine"):
+        clock.start()
+    assert not items.open
+
+
 def test_items_that_fail_are_the_error_of_the_stream() -> None:
     def items() -> Iterator[int]:
         yield START
