@@ -6,12 +6,35 @@ from dataclasses import dataclass
 from typing import assert_type
 
 import reactivex
-from reactivex import Observable
+from reactivex import GroupedObservable, Observable
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
 
-from operators import attempt, batch, conflate, dedupe, only, order_books, parse, retry_with_backoff, stall_after
+from operators import (
+    attempt,
+    batch,
+    changes_by,
+    conflate,
+    crosses_above,
+    crosses_below,
+    dedupe,
+    detect_gaps,
+    group_by_product,
+    join_by_time,
+    only,
+    order_books,
+    parse,
+    rate_limit,
+    retry_with_backoff,
+    sample_latest,
+    stall_after,
+    throttle,
+    with_latency,
+)
 from operators.book_view import BookReset, BookView
+from operators.detect_gaps import Gap
+from operators.join_by_time import Joined
+from operators.with_latency import Aged
 
 
 @dataclass(frozen=True)
@@ -32,6 +55,10 @@ def decode(line: str) -> list[Quote | Trade | int]:
 
 
 def failed(_line: str, _error: Exception) -> None:
+    pass
+
+
+def ignored(_line: str) -> None:
     pass
 
 
@@ -97,6 +124,58 @@ def test_an_operator_by_itself_is_generic(clock: TestScheduler) -> None:
     assert_type(pairs(reactivex.of(1)), Observable[list[int]])
     assert_type(forever(lines()), Observable[str])
     assert all_of(forever(pairs(lines())))[-1] == ["BTC-USD 2"]
+
+
+def test_what_thins_out_in_time_keeps_the_type(clock: TestScheduler) -> None:
+    throttled = lines().pipe(
+        throttle(1, lambda line: line[0], dropped=lambda line: ignored(line.upper()), scheduler=clock)
+    )
+    sampled = lines().pipe(sample_latest(1, lambda line: line[0], scheduler=clock))
+    limited = lines().pipe(rate_limit(9, burst=9, hold=0, dropped=lambda line: ignored(line.upper()), scheduler=clock))
+
+    assert_type(throttled, Observable[str])
+    assert_type(sampled, Observable[str])
+    assert_type(limited, Observable[str])
+    assert all_of(throttled) == ["BTC-USD 1", "malformed"]
+    assert all_of(sampled) == ["BTC-USD 2", "malformed"]
+    assert len(all_of(limited)) == 5
+
+
+def test_what_watches_values_keeps_the_type() -> None:
+    quotes = reactivex.of(Quote("A", 1.0), Quote("A", 3.0), Quote("A", 1.5))
+    above = quotes.pipe(crosses_above(2, lambda quote: quote.price, lambda quote: quote.product))
+    below = quotes.pipe(
+        crosses_below(lambda quote: quote.price + 1, lambda quote: quote.price, lambda quote: quote.product)
+    )
+    changed = quotes.pipe(changes_by(lambda quote: quote.price, lambda quote: quote.product, percent=60))
+    gaps: list[Gap] = []
+    numbered = reactivex.of(Trade("A", 1), Trade("A", 3)).pipe(
+        detect_gaps(lambda trade: trade.number, lambda trade: trade.product, found=gaps.append)
+    )
+
+    assert_type(above, Observable[Quote])
+    assert_type(below, Observable[Quote])
+    assert_type(changed, Observable[Quote])
+    assert_type(numbered, Observable[Trade])
+    assert all_of(above) == [Quote("A", 3.0)]
+    assert all_of(below) == []
+    assert len(all_of(changed)) == 2
+    assert len(all_of(numbered)) == 2
+    assert gaps == [Gap("A", 2, 2)]
+
+
+def test_pairs_and_groups_know_what_they_are_of(clock: TestScheduler) -> None:
+    trades, quotes = reactivex.of(Trade("A", 7)), reactivex.of(Quote("A", 1.0))
+    joined = trades.pipe(join_by_time(quotes, time=lambda _: 0, key=lambda message: message.product))
+    grouped = trades.pipe(group_by_product(lambda trade: trade.product))
+    aged = trades.pipe(with_latency(lambda trade: trade.number, scheduler=clock))
+
+    assert_type(joined, Observable[Joined[Trade, Quote]])
+    assert_type(grouped, Observable[GroupedObservable[str, Trade]])
+    assert_type(aged, Observable[Aged[Trade]])
+    assert all_of(joined) == [(Trade("A", 7), Quote("A", 1.0))]
+    assert len(all_of(grouped)) == 1
+    assert all_of(aged) == [(Trade("A", 7), -7e-9)]
 
 
 @dataclass(frozen=True)
