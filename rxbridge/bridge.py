@@ -27,7 +27,7 @@ from rxbridge.coinbase import ProductsInForce
 from rxbridge.coinbase.renewal import BooksInDoubt
 from rxbridge.config import Settings
 from rxbridge.confirmation import Confirmation, switch_off
-from rxbridge.custom_pipelines import BUILTIN_ONLY
+from rxbridge.custom_pipelines import BUILTIN_ONLY, Pipelines
 from rxbridge.delivery import Delivery
 from rxbridge.doubts import heed
 from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
@@ -60,6 +60,7 @@ class Bridge:
     Args:
         settings: What `rxbridge.config.load` returned.
         stop: What `stop` sets, for one who must be able to set it before there is a bridge.
+        pipelines: In the place of those that the settings name.
 
     Attributes:
         last_statistics: The counters as they were when it was drained; None until then.
@@ -70,11 +71,15 @@ class Bridge:
         Unauthorized: PulseStream refused the key, several times in a row.
     """
 
-    def __init__(self, settings: Settings, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self, settings: Settings, stop: threading.Event | None = None, *, pipelines: Pipelines | None = None
+    ) -> None:
         if settings.run.dry_run and settings.run.role != "both":
             raise ConfigError("run.dry_run", f"a dry run has both halves, not the role {settings.run.role!r}")
         # Before anything is opened. The feed half makes no events, and its machine may not have the user's module.
-        self._pipelines = BUILTIN_ONLY if settings.run.role == "feed" else assembly.pipelines(settings)
+        if pipelines is None:
+            pipelines = BUILTIN_ONLY if settings.run.role == "feed" else assembly.pipelines(settings)
+        self._pipelines = pipelines
         self.last_statistics: Statistics | None = None
         self._settings = settings
         self._stopping = threading.Event() if stop is None else stop

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, cast
 
 from loguru import logger
 from pydantic import SecretStr
@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from rxbridge import bridge
 from rxbridge.channels import FeedName
 from rxbridge.config import SECTIONS, Settings, load
+from rxbridge.custom_pipelines import Chosen, Pipelines, load_pipelines
 from rxbridge.errors import ConfigError, JournalError
 from rxbridge.left_out import some
 from rxbridge.suggestions import nearest
@@ -70,6 +71,8 @@ class Bridge:
         pulsestream_url: As `pulsestream.url`.
         api_key: As `pulsestream.key`; it is shown nowhere.
         journal: The journal's file, as `journal.path`. Two bridges at a time need two.
+        pipeline: What makes the events, as `run.pipeline`: a function from frames to events of your own, a name, or
+            several of them; see docs/custom-pipelines.md.
         settings: Any others by their full names, such as `{"batch.count": 500}`; or all of them at once, as
             `rxbridge.config.load` returns them, and then nothing else may be given.
         config: The settings' file; None takes `rxbridge.toml` of the working directory if there is one.
@@ -89,6 +92,7 @@ class Bridge:
         pulsestream_url: str | None = None,
         api_key: str | None = None,
         journal: str | Path | None = None,
+        pipeline: Chosen | Sequence[Chosen] | None = None,
         settings: Settings | Mapping[str, Any] | None = None,
         config: Path | None = None,
         environment: Mapping[str, str] | None = None,
@@ -102,6 +106,10 @@ class Bridge:
             "pulsestream.key": None if api_key is None else SecretStr(api_key),
             "journal.path": journal,
         }
+        self._pipelines: Pipelines | None = None
+        if pipeline is not None:
+            self._pipelines = load_pipelines(_listed(pipeline))
+            given["run.pipeline"] = self._pipelines.names
         self._settings = _settings(given, settings, config, environment)
         if self._settings.run.role != "feed" and not self._settings.run.dry_run:
             self._settings.pulsestream.secret()  # raises if there is none
@@ -249,7 +257,7 @@ class Bridge:
             self._changed.notify_all()
 
     def _run(self, stopping: threading.Event) -> None:
-        with bridge.Bridge(self._settings, stopping) as running:
+        with bridge.Bridge(self._settings, stopping, pipelines=self._pipelines) as running:
             with self._changed:
                 self._bridge, self._state = running, "running"
                 self._changed.notify_all()
@@ -271,6 +279,12 @@ def _names(names: Sequence[str] | str | None) -> tuple[str, ...] | None:
     if names is None:
         return None
     return tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else tuple(names)
+
+
+def _listed(pipeline: Chosen | Sequence[Chosen]) -> Sequence[Chosen]:
+    if isinstance(pipeline, str):
+        return [name.strip() for name in pipeline.split(",")]
+    return cast("Sequence[Chosen]", pipeline) if isinstance(pipeline, Sequence) else [pipeline]
 
 
 def _settings(

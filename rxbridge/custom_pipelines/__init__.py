@@ -7,7 +7,15 @@ time. So what they make is a function of the frames alone: a restart, the confir
 from rxbridge.custom_pipelines.checkpoints import STRIDE_FRAMES, add_checkpoint, judged_after
 from rxbridge.custom_pipelines.history import History, counts_always, read_history, record_pipelines
 from rxbridge.custom_pipelines.holdings import WARM_UP_FRAMES, Holdings, rebuild_from, release
-from rxbridge.custom_pipelines.loading import BUILTIN, BUILTIN_ONLY, Pipeline, Pipelines, load_pipelines, stateful
+from rxbridge.custom_pipelines.loading import (
+    BUILTIN,
+    BUILTIN_ONLY,
+    Chosen,
+    Pipeline,
+    Pipelines,
+    load_pipelines,
+    stateful,
+)
 from rxbridge.custom_pipelines.making import Run, custom_events
 from rxbridge.custom_pipelines.withholding import Failures, read_withheld
 
@@ -16,6 +24,7 @@ __all__ = [
     "BUILTIN_ONLY",
     "STRIDE_FRAMES",
     "WARM_UP_FRAMES",
+    "Chosen",
     "Failures",
     "History",
     "Holdings",

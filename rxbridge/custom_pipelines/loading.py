@@ -33,6 +33,8 @@ _MARK = "__rxbridge_stateful__"
 _NOT_THE_USERS = ("importlib", "site-packages", str(Path(__file__).parent))
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Chosen: TypeAlias = str | Callable[..., Observable[CustomEvent]]
+"""A name, as in `run.pipeline`, or the function itself."""
 Build: TypeAlias = Callable[[Observable[Frame], SchedulerBase], Observable[CustomEvent]]
 
 
@@ -84,16 +86,17 @@ def stateful(function: Function) -> Function:
     return function
 
 
-def load_pipelines(names: Sequence[str]) -> Pipelines:
+def load_pipelines(names: Sequence[Chosen]) -> Pipelines:
     """Find the pipelines that are named, and try that each can be built.
 
     Args:
-        names: `builtin`, `module:function` or `path/to/file.py:function`; without a function, `pipeline` is meant.
+        names: `builtin`, `module:function` or `path/to/file.py:function`; without a function, `pipeline` is meant. In
+            code, functions as well.
 
     Raises:
         ConfigError: One is not there, cannot be imported, is no function of frames, or gives no Observable.
     """
-    custom = [_load(name) for name in names if name != BUILTIN]
+    custom = [_load(name) if isinstance(name, str) else _pipeline(name) for name in names if name != BUILTIN]
     seen = [BUILTIN for name in names if name == BUILTIN] + [pipeline.name for pipeline in custom]
     for name in seen:
         if seen.count(name) > 1:
@@ -116,9 +119,14 @@ def _load(spec: str) -> Pipeline:
         raise ConfigError(_SETTING, f"{spec!r}: {where} has no function {function_name!r}{hint}")
     if not callable(function):
         raise ConfigError(_SETTING, f"{spec!r} is no function, but of type {type(function).__name__}")
-    build = _builder(spec, cast("Callable[..., Observable[CustomEvent]]", function))
-    _try(spec, build)
     name = f"{Path(where).stem if is_file else where}:{function_name}"
+    return _pipeline(cast("Callable[..., Observable[CustomEvent]]", function), name, spec)
+
+
+def _pipeline(function: Callable[..., Observable[CustomEvent]], name: str = "", spec: str = "") -> Pipeline:
+    name = name or f"{function.__module__}:{getattr(function, '__qualname__', type(function).__qualname__)}"
+    build = _builder(spec or name, function)
+    _try(spec or name, build)
     return Pipeline(name, build, is_stateful=bool(getattr(function, _MARK, False)))
 
 

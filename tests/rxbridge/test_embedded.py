@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reactivex import Observable
+from reactivex import operators as ops
 from websockets.sync.server import ServerConnection
 
 from rxbridge import Bridge
 from rxbridge.config import load
 from rxbridge.errors import ConfigError, JournalInUse, SubscriptionRejected, Unauthorized
+from rxbridge.events import CustomEvent, event
+from rxbridge.messages import Frame
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.simulator import Simulator
 from tests.rxbridge.coinbase.servers import FeedServer, hold, refusal
@@ -174,3 +178,26 @@ def test_complete_settings_do(options: Options, simulator: Simulator, tmp_path: 
     with Bridge(settings=load(Path(os.devnull), given, {})) as bridge:
         assert bridge.state == "running"
     assert bridge.state == "stopped"
+
+
+def test_a_pipeline_of_ones_own_is_a_function(options: Options, wait_for: Wait) -> None:
+    def sizes(frames: Observable[Frame]) -> Observable[CustomEvent]:
+        return frames.pipe(ops.map(lambda frame: event("Size", {"bytes": len(frame.data)}, service="sizes")))
+
+    with bridge_of(options, pipeline=["builtin", sizes]) as bridge:
+        wait_for(lambda: bridge.statistics().delivery.delivered > 20)
+
+    counts = bridge.statistics().delivery
+    assert counts.received == counts.delivered
+    (made,) = counts.made.values()
+    assert 0 < made < counts.received
+
+
+def test_a_pipeline_that_is_none_is_told_by_the_constructor(options: Options) -> None:
+    def nothing(_frames: Observable[Frame]) -> None:
+        return None
+
+    with pytest.raises(ConfigError, match="nothing' gives no Observable, but NoneType"):
+        bridge_of(options, pipeline=nothing)
+    with pytest.raises(ConfigError, match="there is no module 'nowhere'"):
+        bridge_of(options, pipeline="builtin,nowhere:pipeline")
