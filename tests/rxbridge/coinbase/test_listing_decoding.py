@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
+from rxbridge.channels import FeedName
+from rxbridge.coinbase import frames
 from rxbridge.coinbase.actions import Send, Settled
 from rxbridge.coinbase.decoding import decode
 from rxbridge.coinbase.exchange_protocol import EXCHANGE
 from rxbridge.coinbase.subscription import Subscription
 from rxbridge.errors import MalformedFrame
 from rxbridge.messages import PART_FIELD, Auction, Frame, ProductStatus
+from rxbridge.simulator import Simulator
+from rxbridge.telemetry.statistics import FeedStatistics
+from tests.rxbridge.coinbase.servers import Observed, wait_for
 
 LISTED = {
     "id": "BTC-USD",
@@ -184,3 +190,23 @@ def test_however_the_status_is_acknowledged_it_is_settled(products: Any) -> None
     assert isinstance(settled, Settled)
     assert not settled.missing
     assert settled.confirmed["status"] == ("status",)
+
+
+@pytest.mark.parametrize("feed", ["exchange", "advanced"])
+def test_the_status_comes_by_both_feeds(watch: Callable[[Any], Observed], feed: FeedName) -> None:
+    statistics = FeedStatistics()
+    with Simulator(feed=feed, products=("BTC-USD", "ETH-USD"), rate=0, status_seconds=0.1) as simulator:
+        observed = watch(
+            frames(["BTC-USD", "ETH-USD"], ["status"], feed=feed, url=simulator.url, statistics=statistics)
+        )
+
+        def told() -> list[ProductStatus]:
+            messages = [message for one in tuple(observed.frames) for message in decode(one)]
+            return [message for message in messages if isinstance(message, ProductStatus)]
+
+        wait_for(lambda: statistics.settled and {one.product_id for one in told()} == {"BTC-USD", "ETH-USD"})
+
+    assert {one.status for one in told()} == {"online"}
+    assert {one.part.feed for one in told()} == {feed}
+    assert not statistics.rejected_channels
+    assert not statistics.rejected_products
