@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from operators import OrderBook
 from rxbridge.coinbase.decoding import decode
@@ -37,6 +40,22 @@ def books_of(path: Path) -> dict[str, OrderBook]:
     return books
 
 
+def parts_in(database: Path) -> list[dict[str, Any]]:
+    query = "SELECT payload FROM events WHERE external_id LIKE '%-book-part-%'"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return [json.loads(body)["custom_data"] for (body,) in connection.execute(query)]
+
+
+def rebuilt_from(database: Path) -> tuple[dict[str, OrderBook], list[str]]:
+    """The books of all parts that PulseStream has, and what is wrong with them."""
+    troubles: list[str] = []
+    return rebuilt_books(parts_in(database), troubled=lambda *trouble: troubles.append(str(trouble))), troubles
+
+
+def prices(levels: Any) -> list[tuple[Decimal, Decimal]]:
+    return [(Decimal(level[0]), Decimal(level[1])) for level in levels]
+
+
 @pytest.mark.parametrize(("name", "feed"), [("advanced-2026", "advanced"), ("exchange-2021", "exchange")])
 def test_a_recorded_market_is_rebuilt_from_what_pulsestream_has(
     command: Callable[..., Any], tmp_path: Path, real_recording: Callable[[str], Path], name: str, feed: str
@@ -61,13 +80,48 @@ def test_a_recorded_market_is_rebuilt_from_what_pulsestream_has(
     told = json.loads(audit.stdout)
     assert (told["missing"], told["duplicates"], told["dead"]) == (0, 0, 0)
 
-    query = "SELECT payload FROM events WHERE external_id LIKE '%-book-part-%'"
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        payloads = [json.loads(body)["custom_data"] for (body,) in connection.execute(query)]
-    troubles: list[str] = []
-    rebuilt = rebuilt_books(payloads, troubled=lambda *trouble: troubles.append(str(trouble)))
+    rebuilt, troubles = rebuilt_from(database)
     assert troubles == []
     assert rebuilt.keys() == books.keys()
     for product, book in books.items():
         assert (rebuilt[product].bids(), rebuilt[product].asks()) == (book.bids(), book.asks())
         assert book.bids()
+
+
+def test_a_killed_delivery_makes_the_same_parts_again(
+    command: Callable[..., Any], wait_for: Callable[..., None], tmp_path: Path
+) -> None:
+    database = tmp_path / "stored.sqlite"
+    where: list[object] = ["--journal", tmp_path / "journal"]
+    with (
+        EmbeddedPulseStream(database=str(database), api_key=KEY, rate_limit=0) as server,
+        Simulator(feed="exchange", products=("BTC-USD",), rate=50.0, book_depth=8_000) as simulator,
+    ):
+        where += ["--pulsestream-url", server.url]
+        wanted = ["--feed-url", simulator.url, "--channels", "level2", "--products", "BTC-USD"]
+        feed = command("run", *where, *wanted, "--role", "feed", **SETTINGS)
+        for parts in (2, 20):
+            # Batches of one, so that it ends between two parts of a frame.
+            delivery = command("run", *where, *wanted, "--role", "deliver", **SETTINGS, RXBRIDGE_BATCH_COUNT="1")
+            wait_for(lambda least=parts: len(parts_in(database)) >= least)
+            delivery.send(signal.SIGKILL)
+            delivery.wait()
+        simulator.pause()
+        told = requests.get(f"{simulator.rest_url}/products/BTC-USD/book?level=2", timeout=10).json()
+        delivery = command("run", *where, *wanted, "--role", "deliver", **SETTINGS)
+
+        def is_exact() -> bool:
+            books, troubles = rebuilt_from(database)
+            if troubles or "BTC-USD" not in books:
+                return False
+            bids, asks = books["BTC-USD"].bids(), books["BTC-USD"].asks()
+            return (list(bids), list(asks)) == (prices(told["bids"]), prices(told["asks"]))
+
+        wait_for(is_exact)
+        for process in (feed, delivery):
+            process.send(signal.SIGTERM)
+            assert process.wait() == 0, process.stderr
+        audit = command("verify", "--json", *where, **SETTINGS, RXBRIDGE_FEED_CHANNELS="level2")
+        assert audit.wait() == 0, audit.stdout + audit.stderr
+    answer = json.loads(audit.stdout)
+    assert (answer["missing"], answer["duplicates"], answer["dead"]) == (0, 0, 0)
