@@ -108,11 +108,12 @@ def events(
         return encode(event, frame.offset, frame.received_at, message.part)
 
     def chain(frames: Observable[Frame]) -> Observable[EncodedEvent]:
-        read: Callable[[Frame], Iterable[Message]] = decode
+        decoded: Callable[[Frame], Sequence[Message]] = decode
         if kept_books is not None and books.CHANNEL in channels:
-            read = partial(kept_books.read, unparsed=unparsed)
+            decoded = partial(kept_books.read, unparsed=unparsed)
+
         messages = frames.pipe(
-            parse(read, unparsed),
+            parse(_counting_empty(decoded, statistics), unparsed),
             only(*wanted, otherwise=ignore),
             dedupe(event_id, remember=REMEMBERED_IDS, seen=seen, repeated=repeat),
         )
@@ -191,6 +192,21 @@ def count_events(frame: Frame, channels: Collection[str]) -> int:
         return 1
     wanted = _wanted(channels)
     return sum(isinstance(message, wanted) for message in messages)
+
+
+def _counting_empty(
+    decoded: Callable[[Frame], Sequence[Message]], statistics: DeliveryStatistics
+) -> Callable[[Frame], Sequence[Message]]:
+    """The same, counting a frame that holds no message, such as one of Advanced Trade without any events."""
+
+    def read(frame: Frame) -> Sequence[Message]:
+        before = statistics.received
+        messages = decoded(frame)
+        if not messages and statistics.received == before:
+            statistics.ignored += 1
+        return messages
+
+    return read
 
 
 def _size(event: EncodedEvent) -> int:

@@ -30,6 +30,7 @@ UNREADABLE = -1
 """Stands for the number of lost frames where one could not be read, or the journal had no room for some."""
 
 _LOOK_NANOSECONDS = 10**9
+_TOGETHER_NANOSECONDS = 10**9
 
 
 class Silence(NamedTuple):
@@ -118,6 +119,7 @@ class Coverage:
         self._channels = tuple(channels)
         self._products = frozenset(products)
         self._silences: list[Silence] = []
+        self._decided: list[Silence] = []
         self._looked_at = 0
         for channel in channels:
             state.silent.setdefault(channel, {})
@@ -129,12 +131,9 @@ class Coverage:
         return self._state
 
     def take_silences(self) -> list[Silence]:
-        """What there was of silence, as far as it was not taken yet; one for the products that share it."""
-        together: dict[Silence, list[str]] = {}
-        for silence in self._silences:
-            together.setdefault(silence._replace(products=()), []).extend(silence.products)
-        self._silences = []
-        return [silence._replace(products=tuple(sorted(products))) for silence, products in together.items()]
+        """What there was of silence, as far as it was not taken yet."""
+        silences, self._silences = self._silences, []
+        return silences
 
     def keep_products(self, products: Collection[str], now: int) -> None:
         """From now on these are all; a silence of any other ends here, at `now`, in nanoseconds since the epoch."""
@@ -240,6 +239,7 @@ class Coverage:
                 covered[product] = Covered(max(at, covered[product].decided_to) if product in covered else at)
                 silent[product] = Break(covered[product].decided_to, lost_frames)
             self._take_ended(channel)
+        self._tell_decided()
 
     def _broken(self, channel: str, product: str, since: int, until: int, lost_frames: int = 0) -> None:
         """A line has brought a product in this time, and does no more."""
@@ -269,7 +269,7 @@ class Coverage:
                 self._state.silent[channel][product] = Break(now, lost_frames)
                 return
             known.decided_to = min(begun)
-            self._silences.append(Silence(channel, (product,), now, known.decided_to, lost_frames))
+            self._decided.append(Silence(channel, (product,), now, known.decided_to, lost_frames))
 
     def _give_up_lines(self, now: int) -> None:
         """Have lines that are lost bring nothing any more of what others bring."""
@@ -284,6 +284,20 @@ class Coverage:
                     self._broken(channel, product, brings.pop(product), line.last_at)
             if not any(line.brings.values()):
                 del self._lines[number]
+        self._tell_decided()
+
+    def _tell_decided(self) -> None:
+        """One silence for all the products that a break has shown it for, which may have ended microseconds apart."""
+        decided = sorted(self._decided, key=lambda one: (one.channel, one.first, one.last))
+        self._decided = []
+        together: list[Silence] = []
+        for silence in decided:
+            if together and _are_one(together[-1], silence):
+                products = tuple(sorted((*together[-1].products, *silence.products)))
+                together[-1] = silence._replace(products=products)
+            else:
+                together.append(silence)
+        self._silences += together
 
     def _end(self, channel: str, products: Iterable[str], now: int) -> None:
         silent, covered = self._state.silent[channel], self._state.covered[channel]
@@ -306,3 +320,9 @@ class Coverage:
         for (first, lost_frames), ended in sorted(together.items()):
             last = max([silent.pop(product).last for product in ended])
             self._silences.append(Silence(channel, tuple(ended), first, last, lost_frames))
+
+
+def _are_one(one: Silence, other: Silence) -> bool:
+    """Whether two silences, the second of which ends later, are so alike that it would be odd to tell them apart."""
+    alike = (one.channel, one.first, one.lost_frames) == (other.channel, other.first, other.lost_frames)
+    return alike and other.last - one.last < _TOGETHER_NANOSECONDS and not {*one.products} & {*other.products}
