@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from rxbridge.journal import MarketGap
-from rxbridge.messages import OWN_CONNECTION
+from rxbridge.messages import OWN_CONNECTION, line_of
 from tests.chaos.books import Books, Kind
 from tests.chaos.kinds import BOOKS, FILE_FAULTS, KINDS, PRODUCTS
 from tests.chaos.schedule import Schedule
@@ -31,10 +31,40 @@ def has_exact_books(schedule: Schedule) -> bool:
 
 def vanished(stage: Stage, rows: Counter[str], books: Books) -> Iterator[str]:
     """What was lost and nobody told of, in words."""
+    if stage.schedule.connections > 1:
+        yield from outages(stage.schedule, books)
+        return
     if stage.schedule.feed == "exchange":
         yield from _tickers(stage, rows, books)
     yield from lost_frames(stage.schedule, books)
     yield from disconnects(stage.schedule, books)
+
+
+def outages(schedule: Schedule, books: Books) -> Iterator[str]:
+    """Where several connections bring the same: when none of them brought anything, there must be a gap of everything.
+
+    A clock that is set says nothing of when that was, nor does a journal that has lost frames.
+    """
+    if "step" in schedule.kinds or books.gaps:
+        return
+    received = {connection: times for connection, times in books.times.items() if connection != OWN_CONNECTION}
+    # Of the last connection of each line nobody knows that it has ended.
+    newest = {line_of(connection): connection for connection in received}
+    end = max([max(times) for times in received.values()], default=0)
+    spans = sorted(
+        (min(times), end if newest[line_of(connection)] == connection else max(times))
+        for connection, times in received.items()
+    )
+    silences: list[tuple[int, int]] = []
+    until = spans[0][1] if spans else 0
+    for first, last in spans:
+        if first > until:
+            silences.append((until, first))
+        until = max(until, last)
+    for channel, product, told in _gaps(schedule, books):
+        untold = sum(not any(gap.first <= first and gap.last >= last for gap in told) for first, last in silences)
+        if untold:
+            yield f"{untold} of {len(silences)} times without any connection without a gap of {channel} of {product}"
 
 
 def _tickers(stage: Stage, rows: Counter[str], books: Books) -> Iterator[str]:

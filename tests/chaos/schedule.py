@@ -18,6 +18,9 @@ UNTRUSTWORTHY_SINK = frozenset({"lose", "sink_kill"})
 """What makes PulseStream lose what it has confirmed: such a run has confirmation on."""
 
 
+_OF_CONNECTIONS = frozenset({"close", "reset", "silence", "trickle"})
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One entry of a schedule.
@@ -63,6 +66,7 @@ class Schedule:
         secure: Whether PulseStream speaks TLS.
         feed: Which of Coinbase's feeds.
         books: Whether order books are kept.
+        connections: How many connections bring each product.
     """
 
     seed: int
@@ -73,6 +77,7 @@ class Schedule:
     secure: bool = False
     feed: FeedName = "exchange"
     books: bool = False
+    connections: int = 1
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -91,6 +96,7 @@ class Schedule:
     def __str__(self) -> str:
         head = f"seed {self.seed}: {self.seconds:g} s, {self.rate:g} trades a second"
         extras = (", Advanced Trade" if self.feed == "advanced" else "") + (", books" if self.books else "")
+        extras += f", {self.connections} connections" if self.connections > 1 else ""
         extras += (", confirmation" if self.confirm else "") + (", TLS" if self.secure else "")
         return "\n".join([head + extras, *map(str, self.faults)]) + "\n"
 
@@ -130,11 +136,23 @@ def draw(
     if feed != "exchange" or books:
         channels = _channels(feed, books=books)
         faults = [_with_channel(fault, dice.choice(channels)) for fault in faults]
-    return planned(seed, faults, seconds=seconds, rate=rate, any_confirm=any_confirm, feed=feed, books=books)
+    lines = Random(f"chaos {seed} connections")
+    connections = 2 if lines.random() < 1 / 4 else 1
+    if connections > 1:
+        faults = [_of_one_connection(fault) if lines.random() < 1 / 2 else fault for fault in faults]
+    whole = planned(seed, faults, seconds=seconds, rate=rate, any_confirm=any_confirm, feed=feed, books=books)
+    return replace(whole, connections=connections)
 
 
 def _channels(feed: FeedName, *, books: bool) -> tuple[str, ...]:
     return (*CHANNELS[feed], BOOKS) if books else CHANNELS[feed]
+
+
+def _of_one_connection(fault: Fault) -> Fault:
+    """The same fault, of one of the connections if it is about connections."""
+    if fault.kind not in _OF_CONNECTIONS:
+        return fault
+    return replace(fault, parameters={**fault.parameters, "clients": "oldest"})
 
 
 def _with_channel(fault: Fault, channel: str) -> Fault:

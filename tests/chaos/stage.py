@@ -160,6 +160,7 @@ class Stage:
         return {
             **_HASTE,
             "RXBRIDGE_FEED_PROTOCOL": self.schedule.feed,
+            "RXBRIDGE_FEED_CONNECTIONS": str(self.schedule.connections),
             "RXBRIDGE_FEED_URL": self.simulator.url,
             "RXBRIDGE_FEED_PRODUCTS": ",".join(PRODUCTS),
             "RXBRIDGE_FEED_CHANNELS": ",".join(self._channels),
