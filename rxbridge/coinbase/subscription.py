@@ -76,6 +76,7 @@ class Subscription:
         self._held: frozenset[Pair] = frozenset()
         self._sent: set[Pair] = set()
         self._unheard: set[Pair] = set()
+        self._unheard_of_asked: set[Pair] = set()
         self._given_up: set[Pair] = set()
         self._lingering: set[Pair] = set()
         self._renewed: set[Pair] = set()
@@ -139,7 +140,8 @@ class Subscription:
         if asked.verb == "unsubscribe":
             self._on_kept(asked)
             return self._advance(now)
-        self._unheard -= pairs_of(asked.wanted)
+        # What an earlier message asked for, whose answer never came, may be held all the same.
+        self._unheard -= self._unheard_of_asked
         actions = self._on_refused(asked, answer)
         if not self._planner.served(self._wanted):
             self._queue.clear()
@@ -204,7 +206,8 @@ class Subscription:
                 self._asked = None
             else:
                 # It may be the answer to an earlier message, which says nothing of the one that is under way.
-                self._unheard |= pairs_of(self._asked.wanted)
+                self._unheard_of_asked = pairs_of(self._asked.wanted)
+                self._unheard |= self._unheard_of_asked
         if self._given_up & pairs or self._lingering - pairs:
             self._given_up -= pairs
             self._lingering &= pairs
@@ -305,6 +308,7 @@ class Subscription:
             self._sent_at = self._waiting_since = now
             self.deadline = now + self._acknowledge_seconds
             pairs = pairs_of(self._asked.wanted)
+            self._unheard_of_asked = pairs - self._unheard
             self._unheard |= pairs
             if self._asked.verb == "subscribe":
                 self._sent |= pairs
