@@ -98,6 +98,8 @@ def _key(settings: Settings) -> str:
 
 
 def _pipelines(settings: Settings) -> str:
+    if settings.run.role == "feed":
+        return "not needed by the half that feeds"
     return ", ".join(pipelines(settings).names)
 
 

@@ -110,9 +110,12 @@ class RunningPipeline:
             self._failed(TypeError(f"it makes {given}, and no events; make them by rxbridge.events.event"))
 
     def _hold(self, said: CustomEvent, frame: Frame) -> None:
-        if said.holds is not UNSET:
+        holds: object = said.holds
+        if isinstance(holds, int) or holds is None:
             self._is_stateful = True
-            self.needed = said.holds or None
+            self.needed = holds or None
+        elif holds is not UNSET:
+            self._failed(TypeError(f"holds is the offset of a frame, not {type(holds).__name__}"))
         elif not self._is_stateful:
             self.needed = None
         # One that needed nothing at its last event needs what came since, if it needs anything ever.

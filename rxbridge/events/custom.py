@@ -176,6 +176,8 @@ def encode_custom(said: CustomEvent, frame: Frame, *, environment: str, now: int
         content = (service, endpoint, said.event_type, said.severity, title, message, tags, timestamp, Raw(payload))
         digest = hashlib.sha256(_ENCODER.encode(content)).hexdigest()[:_DIGEST_LENGTH]
         identity = f"{service[:_SERVICE_IN_ID]}-{digest}"
+    elif not isinstance(identity, str):  # pyright: ignore[reportUnnecessaryIsInstance] users' code
+        raise TypeError(f"an event id is text, not {type(identity).__name__}")
     elif not identity.isprintable() or not 0 < len(identity) <= _LONGEST_ID:
         raise ValueError(
             f"an event id has 1 to {_LONGEST_ID} printable characters, not {quoted(identity, _LONGEST_ID)}"
