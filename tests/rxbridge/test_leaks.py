@@ -14,9 +14,11 @@ import pytest
 import reactivex
 from loguru import logger
 from reactivex import Observable
+from reactivex import operators as ops
 
 import rxbridge
 from rxbridge import Bridge, connect
+from rxbridge.channels import FeedName
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 
 CYCLES = 1000
@@ -50,7 +52,12 @@ def quiet() -> Iterator[None]:
 @pytest.fixture
 def feed(command: Callable[..., Any], wait_for: Wait) -> str:
     """A simulator in a process of its own, so that what it holds is not counted here."""
-    simulator = command("simulate", "--port", 0, "--products", "BTC-USD", "--rate", 5, "--depth", 20)
+    return simulate(command, wait_for, "exchange")
+
+
+def simulate(command: Callable[..., Any], wait_for: Wait, feed: FeedName) -> str:
+    options = ("--products", "BTC-USD", "--rate", 5, "--depth", 20, "--feed", feed)
+    simulator = command("simulate", "--port", 0, *options)
     wait_for(lambda: "simulator: " in simulator.stderr)
     found = re.search(r"^simulator: (\S+)", simulator.stderr, re.MULTILINE)
     assert found is not None
@@ -89,13 +96,35 @@ def repeat(cycle: Callable[[], None], wait_for: Wait, *, cycles: int = CYCLES, w
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.usefixtures("quiet")
 def test_a_source(name: str, feed: str, wait_for: Wait) -> None:
-    source = SOURCES[name](feed)
+    repeat_subscribing(SOURCES[name](feed), wait_for)
 
+
+@pytest.mark.usefixtures("quiet")
+def test_a_source_of_advanced_trade(command: Callable[..., Any], wait_for: Wait) -> None:
+    url = simulate(command, wait_for, "advanced")
+    repeat_subscribing(rxbridge.coinbase.frames(["BTC-USD"], feed="advanced", url=url), wait_for)
+
+
+def repeat_subscribing(source: Observable[Any], wait_for: Wait) -> None:
     def cycle() -> None:
         came = threading.Event()
         subscription = source.subscribe(lambda _: came.set())
-        assert came.wait(30)
-        subscription.dispose()
+        try:
+            assert came.wait(30)
+        finally:
+            subscription.dispose()
+
+    repeat(cycle, wait_for)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_recording_that_is_disposed_of_in_the_middle(recording: Callable[..., Path], wait_for: Wait) -> None:
+    path = recording(trades=50)
+    played = rxbridge.recording.frames(path, speed="max")
+
+    def cycle() -> None:
+        assert played.pipe(ops.take(3), ops.count()).run() == 3
+        played.subscribe().dispose()
 
     repeat(cycle, wait_for)
 
