@@ -12,13 +12,15 @@ Number: TypeAlias = Decimal | int | float | str
 EXACT = Context(prec=200, traps=[InvalidOperation])
 
 
-def exact(value: Number) -> Decimal:
+def exact(value: Number | None) -> Decimal:
     """The number that was written: a float is the shortest decimal that reads as it.
 
     Raises:
         ValueError: It is no number, or not a finite one.
         TypeError: It is of another type, such as None.
     """
+    if value is None:
+        raise TypeError("no number: None")
     try:
         number = Decimal(repr(value) if isinstance(value, float) else value)
     except InvalidOperation:

@@ -16,7 +16,7 @@ A = TypeVar("A")
 
 
 def changes_by(
-    value: Callable[[A], Number],
+    value: Callable[[A], Number | None],
     key: Callable[[A], Hashable],
     *,
     amount: Number | None = None,
@@ -58,6 +58,7 @@ def changes_by(
 
     Args:
         value: The number that changes: a Decimal, an int, decimal text, or a float, which is read as it is written.
+            None is a failure of the item.
         key: What the item is about. An exception, or a key that cannot be hashed, is a failure of the item.
         amount: The change that counts, in the value's unit.
         percent: The change that counts, in percent of what it is counted from. Any change from zero counts.

@@ -16,8 +16,8 @@ A = TypeVar("A")
 
 
 def crosses_above(
-    level: Number | Callable[[A], Number],
-    value: Callable[[A], Number],
+    level: Number | Callable[[A], Number | None],
+    value: Callable[[A], Number | None],
     key: Callable[[A], Hashable],
     *,
     rearm: Number = 0,
@@ -54,6 +54,7 @@ def crosses_above(
     Args:
         level: What is crossed: one number, or a function that says it for each item, such as a moving average.
         value: The number that crosses: a Decimal, an int, decimal text, or a float, which is read as it is written.
+            None is a failure of the item.
         key: What the item is about. An exception, or a key that cannot be hashed, is a failure of the item.
         rearm: How far below the level the value must come before it can cross it again; in its unit.
         most_keys: How many keys to know.
@@ -67,8 +68,8 @@ def crosses_above(
 
 
 def crosses_below(
-    level: Number | Callable[[A], Number],
-    value: Callable[[A], Number],
+    level: Number | Callable[[A], Number | None],
+    value: Callable[[A], Number | None],
     key: Callable[[A], Hashable],
     *,
     rearm: Number = 0,
@@ -124,8 +125,8 @@ class _Key:
 
 def _crosses(
     side: Literal["above", "below"],
-    level: Number | Callable[[A], Number],
-    value: Callable[[A], Number],
+    level: Number | Callable[[A], Number | None],
+    value: Callable[[A], Number | None],
     key: Callable[[A], Hashable],
     *,
     rearm: Number,

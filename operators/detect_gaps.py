@@ -29,12 +29,13 @@ class Gap:
 
 
 def detect_gaps(
-    number: Callable[[A], int | None],
+    number: Callable[[A], int | str | float | None],
     key: Callable[[A], Hashable],
     *,
     found: Callable[[Gap], None],
     closed: Callable[[Gap], None] | None = None,
     given_up: Callable[[Gap], None] | None = None,
+    failed: Callable[[A, Exception], None] | None = None,
     most_gaps: int = 1_000,
     most_keys: int = 10_000,
 ) -> Callable[[Observable[A]], Observable[A]]:
@@ -76,12 +77,13 @@ def detect_gaps(
         105 came late
 
     Args:
-        number: The item's place in the row, such as a `trade_id`. An exception is the stream's error.
-        key: What the row is of, such as the product. An exception, or a key that cannot be hashed, is the stream's
-            error.
-        found: Told of each gap. What it, or another of the three, raises is the stream's error.
+        number: The item's place in the row, such as a `trade_id`: an int, or text of one.
+        key: What the row is of, such as the product.
+        found: Told of each gap. What it, or another of the four, raises is the stream's error.
         closed: Told of each number that came late.
         given_up: Told of each gap that is no longer known.
+        failed: Told of each item of which `number` or `key` could not be read, and why; it passes all the same. Without
+            `failed` that is the stream's error, as is a key that cannot be hashed.
         most_gaps: How many may be open of a key.
         most_keys: How many keys to know.
 
@@ -93,13 +95,13 @@ def detect_gaps(
 
     def operator(source: Observable[A]) -> Observable[A]:
         def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            read = _reader(number, key, failed)
             rows = _Rows(found, closed, given_up, most_gaps=most_gaps, most_keys=most_keys)
 
             def on_next(item: A) -> None:
                 try:
-                    place = number(item)
-                    if place is not None:
-                        rows.follow(key(item), place)
+                    if (place := read(item)) is not None:
+                        rows.follow(*place)
                 except Exception as error:  # noqa: BLE001 whatever a user's function raises is the stream's error
                     observer.on_error(error)
                 else:
@@ -110,6 +112,32 @@ def detect_gaps(
         return Observable(subscribe)
 
     return operator
+
+
+def _reader(
+    number: Callable[[A], int | str | float | None],
+    key: Callable[[A], Hashable],
+    failed: Callable[[A, Exception], None] | None,
+) -> Callable[[A], tuple[Hashable, int] | None]:
+    """What says an item's key and number; None if it has none, or `failed` was told."""
+
+    def read(item: A) -> tuple[Hashable, int] | None:
+        try:
+            place = number(item)
+            return None if place is None else (key(item), place if isinstance(place, int) else _whole(place))
+        except Exception as error:
+            if failed is None:
+                raise
+            failed(item, error)
+            return None
+
+    return read
+
+
+def _whole(number: str | float) -> int:
+    if isinstance(number, float) and not number.is_integer():
+        raise ValueError(f"no whole number: {number!r}")
+    return int(number)
 
 
 class _Row:

@@ -14,6 +14,7 @@ from reactivex.scheduler import ImmediateScheduler
 
 from operators._as_of import AsOf
 from operators._emission import SerialEmission
+from operators._moments import Moment, nanoseconds
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -35,13 +36,14 @@ class JoinOverflow(Exception):
 def join_by_time(
     right: Observable[B],
     *,
-    time: Callable[[A | B], int],
+    time: Callable[[A | B], Moment | None],
     key: Callable[[A | B], Hashable],
     tolerance: float | None = None,
     lateness: float = 1.0,
     most_held: int = 100_000,
     late: Callable[[A | B], None] | None = None,
     overflowed: Callable[[A | B], None] | None = None,
+    failed: Callable[[A | B, Exception], None] | None = None,
 ) -> Callable[[Observable[A]], Observable[Joined[A, B]]]:
     """Emit each item together with the newest item of `right` that has its key and is not newer than it.
 
@@ -66,7 +68,8 @@ def join_by_time(
     that exception in its own `on_error`. Disposing drops what is held.
 
     Laws:
-        Every left item is either emitted, in order, or passed to `late` or `overflowed`, unless disposed.
+        Every left item is either emitted, in order, or passed to `late`, `overflowed` or `failed`, unless
+        disposed.
         Without an overflow the result is the same for every interleaving of the two streams.
         The right item is the one that sorting all of them by time, and looking at the last, would find.
         Memory is `most_held` items of each stream.
@@ -82,15 +85,17 @@ def join_by_time(
 
     Args:
         right: What to join with; subscribed to first.
-        time: When an item of either stream was made: whole nanoseconds since any one moment, such as 1970. An
-            exception is the stream's error.
-        key: What an item of either stream is about, such as the product. An exception, or a key that cannot be hashed,
-            is the stream's error.
+        time: When an item of either stream was made: RFC 3339 text as messages have it, an aware datetime, or whole
+            nanoseconds since any one moment.
+        key: What an item of either stream is about, such as the product. One that cannot be hashed is the stream's
+            error.
         tolerance: How much older a right item may be, in seconds; None for any.
         lateness: How much an item may be older than another that came before it in its stream, in seconds.
         most_held: How many items of each stream to hold.
         late: Told of each item of either stream that is too late. What it raises is the stream's error.
         overflowed: Told of each item of either stream for which there is no room. What it raises is the stream's error.
+        failed: Told of each item of either stream of which `time` or `key` could not be read, and why; it is not
+            joined. Without `failed` that is the stream's error, and so is what it raises itself.
 
     Raises:
         ValueError: `most_held` is not positive, or `tolerance` or `lateness` is negative.
@@ -102,7 +107,7 @@ def join_by_time(
     def operator(source: Observable[A]) -> Observable[Joined[A, B]]:
         def subscribe(observer: ObserverBase[Joined[A, B]], scheduler: SchedulerBase | None = None) -> DisposableBase:
             state = AsOf[A, B](round(lateness * _NANOSECONDS_A_SECOND), most_behind, most_held)
-            joining = _Joining(observer, state, time=time, key=key, late=late, overflowed=overflowed)
+            joining = _Joining(observer, state, time=time, key=key, late=late, overflowed=overflowed, failed=failed)
             joining.connect_right(right, scheduler)
             return joining.connect(source, scheduler)
 
@@ -117,10 +122,11 @@ class _Joining(SerialEmission[A, Joined[A, B]], Generic[A, B]):
         observer: ObserverBase[Joined[A, B]],
         state: AsOf[A, B],
         *,
-        time: Callable[[A | B], int],
+        time: Callable[[A | B], Moment | None],
         key: Callable[[A | B], Hashable],
         late: Callable[[A | B], None] | None,
         overflowed: Callable[[A | B], None] | None,
+        failed: Callable[[A | B, Exception], None] | None,
     ) -> None:
         # The alarm is never set: no clock is read, and time is what the items say.
         super().__init__(observer, ImmediateScheduler.singleton())
@@ -129,6 +135,7 @@ class _Joining(SerialEmission[A, Joined[A, B]], Generic[A, B]):
         self._key = key
         self._late = late
         self._overflowed = overflowed
+        self._failed = failed
         self._left_ended = False
         self._right = SingleAssignmentDisposable()
 
@@ -147,7 +154,9 @@ class _Joining(SerialEmission[A, Joined[A, B]], Generic[A, B]):
 
     def on_next(self, item: A) -> None:
         try:
-            time, key = self._time(item), self._key(item)
+            if (read := self._read(item)) is None:
+                return
+            time, key = read
             with self._lock:
                 if not self._accepting:
                     return
@@ -174,7 +183,9 @@ class _Joining(SerialEmission[A, Joined[A, B]], Generic[A, B]):
 
     def _on_right(self, item: B) -> None:
         try:
-            time, key = self._time(item), self._key(item)
+            if (read := self._read(item)) is None:
+                return
+            time, key = read
             with self._lock:
                 if not self._accepting:
                     return
@@ -186,6 +197,15 @@ class _Joining(SerialEmission[A, Joined[A, B]], Generic[A, B]):
             return
         self._drain(wait=True)
         self._finish_if_over()
+
+    def _read(self, item: A | B) -> tuple[int, Hashable] | None:
+        try:
+            return nanoseconds(self._time(item)), self._key(item)
+        except Exception as error:
+            if self._failed is None:
+                raise
+            self._failed(item, error)
+            return None
 
     def _tell(self, item: A | B, *, is_late: bool, fits: bool) -> None:
         if is_late:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Generic, NamedTuple, TypeVar
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from operators._moments import Moment, nanoseconds
+
 A = TypeVar("A")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = 1_000_000_000  # nanoseconds
 
 
@@ -23,7 +23,7 @@ class Aged(NamedTuple, Generic[A]):
 
 
 def with_latency(
-    time: Callable[[A], int],
+    time: Callable[[A], Moment | None],
     *,
     failed: Callable[[A, Exception], None] | None = None,
     scheduler: SchedulerBase,
@@ -55,8 +55,8 @@ def with_latency(
         3: 5 s
 
     Args:
-        time: When the item was made, in nanoseconds since 1970 (UTC). An exception is the stream's error, unless there
-            is `failed`.
+        time: When the item was made: RFC 3339 text as messages have it, an aware datetime, or nanoseconds since 1970
+            (UTC). An exception, None and what is no time are the stream's error, unless there is `failed`.
         failed: Told of each item whose time could not be read, and why; the stream lives on without it. What it raises
             is the stream's error.
         scheduler: Its clock is what the item's time is compared with.
@@ -68,7 +68,7 @@ def with_latency(
         ) -> DisposableBase:
             def on_next(item: A) -> None:
                 try:
-                    aged = Aged(item, (_nanoseconds(scheduler.now) - time(item)) / _SECOND)
+                    aged = Aged(item, (nanoseconds(scheduler.now) - nanoseconds(time(item))) / _SECOND)
                 except Exception as error:  # noqa: BLE001 whatever a user's function raises is the stream's error
                     fail(item, error)
                 else:
@@ -87,8 +87,3 @@ def with_latency(
         return Observable(subscribe)
 
     return operator
-
-
-def _nanoseconds(moment: datetime) -> int:
-    since = moment - _EPOCH
-    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000

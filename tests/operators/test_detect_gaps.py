@@ -32,6 +32,10 @@ def of_a(_item: int | None) -> str:
     return "A"
 
 
+def of_text(_item: str) -> str:
+    return "A"
+
+
 def itself(item: int | None) -> int | None:
     return item
 
@@ -44,7 +48,7 @@ class Told:
         self.closed: list[Gap] = []
         self.given_up: list[Gap] = []
 
-    def operator(self, number: Callable[[Any], int | None], key: Callable[[Any], Any], **bounds: int) -> Any:
+    def operator(self, number: Callable[[Any], int | None], key: Callable[[Any], Any], **bounds: Any) -> Any:
         return detect_gaps(
             number,
             key,
@@ -170,6 +174,30 @@ def test_what_a_function_raises_is_an_error(which: str) -> None:
 def test_the_bounds_must_be_positive(bound: str) -> None:
     with pytest.raises(ValueError, match="positive"):
         Told().operator(itself, of_a, **{bound: 0})
+
+
+def test_numbers_are_read_from_text_as_messages_have_it() -> None:
+    told, failed, got = Told(), list[Any](), list[Any]()
+    operator = detect_gaps(itself, of_a, found=told.found.append, failed=lambda item, _: failed.append(item))
+    items: list[Any] = ["7", 9, "11", 12.0, "x", 13.5, None, 13]
+    reactivex.from_iterable(items).pipe(operator).subscribe(got.append)
+
+    assert told.found == [Gap("A", 8, 8), Gap("A", 10, 10)]
+    assert failed == ["x", 13.5]
+    assert got == items
+
+
+def test_what_failed_raises_is_an_error() -> None:
+    refused, got, source = OSError("refused"), Subscriber[str](), Subject[str]()
+
+    def failed(_item: str, _error: Exception) -> None:
+        raise refused
+
+    source.pipe(detect_gaps(lambda item: item, of_text, found=lambda _: None, failed=failed)).subscribe(got)
+    source.on_next("x")
+
+    assert (got.items, got.ends) == ([], [refused])
+    assert source.observers == []
 
 
 # Laws.

@@ -266,6 +266,26 @@ def test_the_arguments_are_checked(wrong: dict[str, Any]) -> None:
         as_of(Subject[Item](), **wrong)
 
 
+def test_an_item_without_a_time_is_an_error_or_goes_to_failed() -> None:
+    failed: list[Any] = []
+
+    def time(item: Item) -> str | None:
+        return None if item.time < 0 else f"2026-01-01T00:00:{item.time:02}.000000001Z"
+
+    strict = Joining(time=time)
+    lenient = Joining(time=time, failed=lambda item, _: failed.append(item))
+    for joining in (strict, lenient):
+        joining.right.on_next(a(1))
+        joining.right.on_next(a(-1))
+        joining.left.on_next(a(2))
+        joining.left.on_next(a(-2))
+        joining.right.on_completed()
+
+    assert (strict.pairs, [type(end) for end in strict.got.ends]) == ([], [TypeError])
+    assert lenient.pairs == [(a(2), a(1))]
+    assert failed == [a(-1), a(-2)]
+
+
 # Laws.
 
 items = st.lists(st.builds(Item, st.sampled_from("AB"), st.integers(0, 12)), max_size=25)
