@@ -87,8 +87,9 @@ def frames(
     Args:
         products: Product ids, such as BTC-USD; as `ProductsInForce` they may be changed while it runs, without a
             reconnection.
-        channels: Channels: ticker, ticker_batch, trades (or matches), level2, heartbeat; on Advanced Trade also
-            candles. The heartbeat is always added, so that a quiet product is not taken for a dead feed.
+        channels: Channels: ticker, ticker_batch, trades (or matches), level2, status, heartbeat; on the Exchange also
+            auctionfeed and, with a key, full and rfq_matches; on Advanced Trade candles. The heartbeat is always added,
+            so that a quiet product is not taken for a dead feed.
         feed: Which feed it is: `exchange`, or `advanced` for Advanced Trade.
         url: Address of the feed; by default Coinbase's own.
         stall_seconds: After so long without a frame the connection counts as dead, even if it answers pings.
