@@ -81,7 +81,7 @@ def journal(settings: Settings) -> Journal:
         keep_bytes=options.keep_bytes,
         keep_seconds=options.keep_seconds,
         synchronous=options.synchronous,
-        count_events=lambda frame: count_events(frame, channels),
+        count_events=partial(count_events, channels=channels, whole_books=settings.events.book == "full"),
         problem=_tell_problem,
     )
 

@@ -21,6 +21,7 @@ from reactivex.abc import SchedulerBase
 
 from operators import attempt, batch, dedupe, only, parse
 from rxbridge import books
+from rxbridge.book_parts import in_parts
 from rxbridge.books import Books
 from rxbridge.coinbase.decoding import decode
 from rxbridge.custom_pipelines import Run, counts_always, custom_events
@@ -184,10 +185,15 @@ def ids(frames: Iterable[Frame], channels: Collection[str]) -> Iterable[str]:
                 yield event_id(message)
 
 
-def count_events(frame: Frame, channels: Collection[str]) -> int:
-    """How many events a frame counts for: a malformed one for one, as it would have been a dead letter."""
+def count_events(frame: Frame, channels: Collection[str], *, whole_books: bool = False) -> int:
+    """How many events a frame counts for: a malformed one for one, as it would have been a dead letter.
+
+    Of images of books nobody knows; where books are delivered whole, their parts count.
+    """
     try:
-        messages = decode(frame)
+        messages: Sequence[Message] = decode(frame)
+        if whole_books:
+            messages = in_parts(frame, messages)
     except MalformedFrame:
         return 1
     wanted = _wanted(channels)

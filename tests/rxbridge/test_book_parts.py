@@ -20,6 +20,7 @@ from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.events.rebuilding import checksum, rebuilt_books
 from rxbridge.journal import DeadLetter
 from rxbridge.messages import BookPart, Frame
+from rxbridge.pipeline import count_events
 from tests.rxbridge.test_books import OPENED, frame, heartbeat, numbered, snapshot, update
 
 FULL = EventRules(book="full")
@@ -184,6 +185,13 @@ def test_whatever_is_updated_the_rebuilt_book_is_a_dict_of_the_levels(
         assert {str(level.price): str(level.size) for level in levels} == {
             price: size for price, size in expected[side].items() if size != "0"
         }
+
+
+def test_parts_count_where_frames_are_given_up() -> None:
+    whole = frame(large(6_000, 6_000))
+    assert count_events(whole, ("level2",)) == 0
+    assert count_events(whole, ("level2",), whole_books=True) == 3
+    assert count_events(whole, ("ticker",), whole_books=True) == 0
 
 
 def test_parts_are_messages_of_their_frame() -> None:
