@@ -35,12 +35,12 @@ def signed(sign: Callable[[], Mapping[str, str]]) -> FeedProtocol:
 
 def _explained(refused: Refused) -> Refused:
     """With what to do about a refused signature: Coinbase says only what it did not like of it, if anything."""
-    if "auth" not in refused.message.lower() or _is_of_advanced_trade(refused):
+    if "auth" not in f"{refused.message} {refused.reason}".lower() or _is_of_advanced_trade(refused):
         return _told_apart(refused)
     return Refused(
         refused.message,
-        f"{refused.reason or refused.message}: it does not take the signature; check feed.api_key, api_secret,"
-        f" api_passphrase, what the key is allowed, and the clock, which must be right to {CLOCK_SECONDS} s",
+        f"signature not taken; check feed.api_key, api_secret, api_passphrase, what the key is allowed, and the clock,"
+        f" which must be right to {CLOCK_SECONDS} s: {refused.reason or refused.message}",
     )
 
 

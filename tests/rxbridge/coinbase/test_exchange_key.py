@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from rxbridge.coinbase import frames
+from rxbridge.coinbase.answers import Refused
 from rxbridge.coinbase.decoding import decode
 from rxbridge.coinbase.exchange_protocol import EXCHANGE, signed
 from rxbridge.coinbase.exchange_signing import signer
@@ -110,7 +111,7 @@ def test_a_refused_signature_is_explained_and_costs_no_other_channel(
     wait_for(lambda: statistics.settled)
 
     assert statistics.rejected_channels.keys() == {"full", "level2"}
-    assert statistics.rejected_channels["full"].startswith(f"{reason}: ")
+    assert statistics.rejected_channels["full"].endswith(f": {reason}")
     assert "check feed.api_key" in statistics.rejected_channels["full"]
     assert "clock" in statistics.rejected_channels["full"]
     assert not statistics.rejected_products
@@ -118,6 +119,19 @@ def test_a_refused_signature_is_explained_and_costs_no_other_channel(
     told = "\n".join(log)
     for secret in (*KEY, *key):
         assert secret not in told
+
+
+def test_who_asks_for_a_signature_that_was_given_does_not_take_it() -> None:
+    protocol = signed(signer("key", KEY.secret, "phrase"))
+    demanded = {"type": "error", "message": "Failed to subscribe", "reason": "full channels now require authentication"}
+
+    answer = protocol.answers.answer_in(msgspec.json.encode(demanded))
+
+    assert isinstance(answer, Refused)
+    assert answer.reason.startswith("signature not taken; check feed.api_key")
+    assert answer.reason.endswith(demanded["reason"])
+    other = protocol.answers.answer_in(b'{"type":"error","message":"Failed to subscribe","reason":"X is not valid"}')
+    assert other == Refused("Failed to subscribe", "X is not valid")
 
 
 @pytest.mark.parametrize(
