@@ -108,18 +108,23 @@ class _Player(Generic[A]):
 
     def run(self, speed: float) -> None:
         """Play to the end, on this thread, which waits in between."""
-        with self._busy:
-            first, started = None, monotonic()
-            while (taken := self._next()) is not None:
-                if speed != inf:
-                    moment = self._at(taken[0])
-                    first = moment if first is None else first
-                    due = started + (moment - first) / _SECOND / speed
-                    if self._disposed.wait(max(due - monotonic(), 0.0)):
-                        break
-                if not self._emit(taken[0]):
-                    break
-        self._close_if_free()
+        try:
+            with self._busy:
+                self._play(speed)
+        finally:
+            self._close_if_free()
+
+    def _play(self, speed: float) -> None:
+        first, started = None, monotonic()
+        while (taken := self._next()) is not None:
+            if speed != inf:
+                moment = self._at(taken[0])
+                first = moment if first is None else first
+                due = started + (moment - first) / _SECOND / speed
+                if self._disposed.wait(max(due - monotonic(), 0.0)):
+                    return
+            if not self._emit(taken[0]):
+                return
 
     def follow(self, clock: ReplayClock) -> DisposableBase:
         """Play by a clock that the items move on."""

@@ -65,6 +65,23 @@ def test_a_recording_is_delivered_once_however_often_it_is_replayed(
     assert (tmp_path / "other.journal").exists()
 
 
+def test_the_audit_proves_a_replay(
+    command: Callable[..., Any],
+    replay: Callable[..., Any],
+    recording: Callable[..., Path],
+    pulsestream: EmbeddedPulseStream,
+    database: Path,
+) -> None:
+    assert replay(recording(trades=100)).wait() == 0
+    assert len(stored(database)) == 200
+    audit = command(
+        *("verify", "--journal", "recording.replay.journal", "--pulsestream-url", pulsestream.url),
+        PULSESTREAM_API_KEY=KEY,
+    )
+    assert audit.wait() == 0, audit.stdout
+    assert "received=200 delivered=200 dead=0 dropped=0 waiting=0 stored=200 duplicates=0 missing=0" in audit.stdout
+
+
 def test_a_replay_that_was_killed_goes_on(
     replay: Callable[..., Any],
     recording: Callable[..., Path],
