@@ -33,6 +33,7 @@ from rxbridge.events.raw import embeddable
 from rxbridge.messages import (
     Auction,
     BookImage,
+    BookPart,
     Candle,
     EventMessage,
     FeedErrorMessage,
@@ -99,20 +100,24 @@ def frames(data: bytes) -> None:
     for position, message in enumerate(messages):
         assert message.frame is frame
         assert (message.part.index, message.part.count) == (position, len(messages))
-        assert not isinstance(message, (GapNotice, BookImage)), "no frame from outside speaks for rxbridge"
+        assert not isinstance(message, (GapNotice, BookImage, BookPart)), "no frame from outside speaks for rxbridge"
         if isinstance(message, MARKET):
             assert not getattr(message, "is_backfilled", False)
             _require_event(message, frame)
 
 
 def books(data: bytes) -> None:
-    """Frames, one a line: books are followed or discarded, and every image is one that PulseStream takes."""
-    kept = Books(EventRules(book_depth=3, book_seconds=1.0))
+    """Frames, one a line: books are followed or discarded, and PulseStream takes every image, and every part."""
+    kept, whole = Books(EventRules(book_depth=3, book_seconds=1.0)), Books(EventRules(book="full"))
     for number, line in enumerate(data.split(b"\n")[:50], 1):
         frame = Frame(line, RECEIVED_AT + number * 400_000_000, connection=1, index=number, offset=number)
         for message in kept.read(frame):
             if isinstance(message, BookImage):
                 assert len(message.bids) <= 3 >= len(message.asks)
+                _require_event(message, frame)
+        for message in whole.read(frame):
+            if isinstance(message, BookPart):
+                assert (message.checksum is not None) == (message.chunk == message.chunks - 1)
                 _require_event(message, frame)
 
 
