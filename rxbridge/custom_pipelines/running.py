@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from loguru import logger
 from msgspec import UNSET
 from reactivex import Subject
 from reactivex.abc import DisposableBase
@@ -112,6 +113,12 @@ class RunningPipeline:
     def _hold(self, said: CustomEvent, frame: Frame) -> None:
         holds: object = said.holds
         if isinstance(holds, int) or holds is None:
+            if self.needed is None and not self._is_stateful:
+                logger.warning(
+                    "[PIPELINE] {} says what it holds only after an event that said nothing, so that what it had begun "
+                    "by then was not held; mark the function: @rxbridge.custom_pipelines.stateful",
+                    self.name,
+                )
             self._is_stateful = True
             self.needed = holds or None
         elif holds is not UNSET:

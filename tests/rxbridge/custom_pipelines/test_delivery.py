@@ -101,11 +101,24 @@ def test_until_its_first_event_everything_is_held() -> None:
         assert half.contents()["candle-BTC-USD-1700000000"]["trades"] == ["1", "2"]
 
 
-def test_a_stateful_pipeline_holds_although_another_stream_of_it_says_nothing() -> None:
-    def both(frames: Observable[Frame], scheduler: SchedulerBase) -> Observable[CustomEvent]:
-        shared = frames.pipe(ops.share())
-        return reactivex.merge(sizes(shared, scheduler), candles(shared, scheduler))
+def both(frames: Observable[Frame], scheduler: SchedulerBase) -> Observable[CustomEvent]:
+    shared = frames.pipe(ops.share())
+    return reactivex.merge(sizes(shared, scheduler), candles(shared, scheduler))
 
+
+@pytest.mark.parametrize(("is_stateful", "reminders"), [(False, 1), (True, 0)])
+def test_who_says_too_late_what_it_holds_is_reminded_to_be_marked(
+    log: list[str], *, is_stateful: bool, reminders: int
+) -> None:
+    with MemoryJournal() as journal:
+        append(journal, [trade(1, 0), trade(2, 3), trade(3, 6)])
+
+        assert Half(journal, both, is_stateful=is_stateful).run()
+
+    assert sum("mark the function" in line for line in log) == reminders
+
+
+def test_a_stateful_pipeline_holds_although_another_stream_of_it_says_nothing() -> None:
     with MemoryJournal() as journal:
         append(journal, [trade(1, 0), trade(2, 1)])
 
