@@ -94,7 +94,7 @@ def operators(items: int) -> list[Cost]:
         ("batch", batch(count=_BATCH, seconds=_FAR, scheduler=scheduler), _batch_loop),
         ("conflate", conflate(_FAR, _key, scheduler=scheduler), _conflate_loop),
         ("throttle", throttle(_FAR, _key, scheduler=scheduler), _throttle_loop),
-        ("sample_latest", sample_latest(_FAR, _key, scheduler=scheduler), _conflate_loop),
+        ("sample_latest", sample_latest(_FAR, _key, scheduler=scheduler), _sample_loop),
         ("rate_limit", rate_limit(int(_BURST), hold=0, burst=int(_BURST), scheduler=scheduler), _rate_loop),
         ("detect_gaps", detect_gaps(_itself, _one_key, found=_ignore), _gaps_loop),
         ("group_by_product", _grouped, _group_loop),
@@ -373,6 +373,21 @@ def _conflate_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
             _each(take, held.values())
             held.clear()
             due = time.monotonic() + _FAR
+    _each(take, held.values())
+
+
+def _sample_loop(items: Iterable[int], take: Callable[[Any], None]) -> None:
+    """With the lock that is needed since a timer takes what is held."""
+    held: dict[int, int] = {}
+    due, lock = time.monotonic() + _FAR, Lock()
+    for item in items:
+        with lock:
+            held[_key(item)] = item
+            is_due = time.monotonic() >= due
+        if is_due:
+            _each(take, held.values())
+            held.clear()
+            due += _FAR
     _each(take, held.values())
 
 

@@ -48,9 +48,10 @@ class Windowed(SerialEmission[A, A], Generic[A]):
             with self._lock:
                 if not self._accepting:
                     return
-                replaces = key in self._held
-                older = self._held.get(key, item)
-                self._held[key] = item
+                held = self._held
+                replaces = key in held
+                older = held[key] if replaces else item
+                held[key] = item
                 quiet = not replaces and key not in self._windows
                 if quiet and self._leading:
                     self._due.append(key)

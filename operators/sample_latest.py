@@ -104,9 +104,10 @@ class _Sampling(SerialEmission[A, A]):
             with self._lock:
                 if not self._accepting:
                     return
-                replaces = key in self._held
-                older = self._held.get(key, item)
-                self._held[key] = item
+                held = self._held
+                replaces = key in held
+                older = held[key] if replaces else item
+                held[key] = item
             if replaces and self._replaced is not None:
                 self._replaced(older)
         except Exception as error:  # noqa: BLE001 whatever a user's function raises is the stream's error
