@@ -38,3 +38,8 @@ def test_no_picture_is_left_over() -> None:
 
 def test_every_scene_is_of_an_operator() -> None:
     assert set(SCENES) <= set(OPERATORS)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_every_operator_has_a_picture(name: str) -> None:
+    assert name in SCENES, f"write a scene of {name} in docs/diagrams, run `make diagrams`, and show it in operators.md"
