@@ -31,7 +31,7 @@ def changes_by(
                     changes_by(value, key, amount=2)
         result  10------12----------14----------12------|
                     changes_by(value, key, amount=2, rearm=2)
-        result  10------12----------------------------11|    15 was the highest; at 13 it is armed again
+        result  10------12--------------------------11--|    15 was the highest; at 13 it is armed again
 
     The first item of a key passes: it is what changes are counted from. Without `rearm`, each item that passes is what
     the next change is counted from, in either direction. With `rearm`, a move is told once, however far it goes: after

@@ -45,7 +45,7 @@ def detect_gaps(
                     detect_gaps(number, key, found=..., closed=...)
         result  1--2--6--7--4--3--5--|
         found   ------3-5------------|    the gap from 3 to 5
-        closed  -------------4--3--5-|
+        closed  ------------4--3--5--|
 
     A key's first number begins its row: what is below it is not missing, for nobody knows where the row began. A number
     that leaves some out opens a gap, of which `found` is told just before its item passes. One that comes late closes

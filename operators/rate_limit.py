@@ -37,10 +37,10 @@ def rate_limit(
 ) -> Callable[[Observable[A]], Observable[A]]:
     """Pass at most `count` items in `seconds`; of those that exceed it up to `hold` wait, in order.
 
-        source   abcde--------------f-|
-                     rate_limit(1, 4 ticks, hold=2, when_full="drop_newest")
-        result   a---b---c----------f-|
-        dropped  ---de-----------------
+        source   a-b-c-d-e-----------f-|
+                     rate_limit(1, 5 ticks, hold=1, when_full="drop_newest")
+        result   a----b----d---------f-|
+        dropped  ----c---e-------------|
 
     This is the token bucket: it holds `burst` tokens at most, a new one comes every `seconds / count`, and an item
     takes one. With a `burst` of 1 items are evenly spaced, and no span of `seconds` has more than `count` of them;

@@ -25,8 +25,8 @@ def sample_latest(
 
         source    a1-a2-b1-----------b2-----|
                       sample_latest(10 ticks, key), where the key is the letter
-        result    ----------a2b1------------b2|
-        replaced  ---a1---------------------
+        result    ----------a2b1------b2----|
+        replaced  ---a1---------------------|
 
     The ticks are counted from the subscription and are the same for all keys, so what passes at one of them belongs
     together: a picture of the market, every so often. A key of which nothing came is not repeated, and a tick at which

@@ -34,7 +34,7 @@ def throttle(
         dropped   ---a2-a3---------------------a5|
                       throttle(7 ticks, key, edge="trailing")
         result    -------a3-------b1-------------a5|
-        dropped   ---a2-a3-----------------------a4|
+        dropped   ---a1-a2---------------------a4|
 
     An item of a quiet key opens a window of `seconds`. With the leading edge it passes, and what else comes in the
     window is dropped: for alerts, of which the first counts. With the trailing edge it is held, what comes replaces
