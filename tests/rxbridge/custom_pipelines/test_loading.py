@@ -10,6 +10,7 @@ import pytest
 from rxbridge.custom_pipelines import BUILTIN_ONLY, load_pipelines
 from rxbridge.errors import ConfigError
 from rxbridge.journal import MemoryJournal
+from rxbridge.progress import STATE_CONSUMER
 from tests.rxbridge.custom_pipelines import candle_pipeline
 from tests.rxbridge.custom_pipelines.support import Half, append, trade
 
@@ -116,10 +117,16 @@ def test_a_scheduler_is_given_by_its_name(written: Callable[[str], str]) -> None
     assert load_pipelines([name]).names == (f"{name}:pipeline",)
 
 
-def test_the_example_of_the_document_is_a_pipeline(written: Callable[[str], str]) -> None:
+def examples() -> list[str]:
+    """The modules that the document shows."""
     document = Path(__file__).parents[3] / "docs" / "custom-pipelines.md"
-    example = re.findall(r"^```python\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
-    (loaded,) = load_pipelines([written(example)]).custom
+    return re.findall(
+        r"^```python\n(# \w+\.py\n.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+
+
+def test_the_first_example_of_the_document_picks_large_trades(written: Callable[[str], str]) -> None:
+    (loaded,) = load_pipelines([written(examples()[0])]).custom
 
     with MemoryJournal() as journal:
         append(journal, [trade(1, 0, size="1.5"), trade(2, 0, size="0.5")])
@@ -130,3 +137,16 @@ def test_the_example_of_the_document_is_a_pipeline(written: Callable[[str], str]
         assert half.contents() == {
             "large-BTC-USD-1": {"product_id": "BTC-USD", "price": "1", "size": "1.5"},
         }
+
+
+def test_the_second_example_of_the_document_holds_the_open_minutes(written: Callable[[str], str]) -> None:
+    (loaded,) = load_pipelines([written(examples()[1])]).custom
+
+    with MemoryJournal() as journal:
+        append(journal, [trade(1, 0), trade(2, 10, "ETH-USD"), trade(3, 70), trade(4, 80), trade(5, 90, "ETH-USD")])
+        half = Half(journal, loaded.build)
+
+        assert half.run()
+
+        assert list(half.contents()) == ["minute-BTC-USD-2023-11-14T22:13", "minute-ETH-USD-2023-11-14T22:13"]
+        assert journal.cursor(STATE_CONSUMER) == 2, "the open minute of BTC-USD begins with the third frame"
