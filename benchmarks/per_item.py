@@ -22,6 +22,7 @@ from reactivex.scheduler import EventLoopScheduler
 
 from benchmarks.book_messages import LEVELS, Snapshot, Update, snapshot, updates
 from benchmarks.frames import payload
+from benchmarks.measurements import measurements
 from operators import (
     OrderBook,
     ReplayClock,
@@ -112,7 +113,7 @@ def operators(items: int) -> list[Cost]:
                 _best(lambda loop=loop: loop(numbers, _ignore), items),
             )
             for name, chain, loop in chains
-        ] + [_played(numbers), *_books(items, scheduler)]
+        ] + [_played(numbers), *_measured(items), *_books(items, scheduler)]
     finally:
         scheduler.dispose()
 
@@ -143,6 +144,17 @@ def _played(numbers: Sequence[int]) -> Cost:
         clock.start()
 
     return Cost("play_back", _best(play, len(numbers)), _best(lambda: _play_loop(numbers, _ignore), len(numbers)))
+
+
+def _measured(count: int) -> list[Cost]:
+    return [
+        Cost(
+            name,
+            _best(lambda chain=chain, items=items: _drive(chain, items), count),
+            _best(lambda loop=loop, items=items: loop(items, _ignore), count),
+        )
+        for name, chain, items, loop in measurements(count)
+    ]
 
 
 def _books(items: int, scheduler: SchedulerBase) -> list[Cost]:
@@ -207,8 +219,8 @@ def _best(action: Callable[[], None], items: int) -> float:
     return min(rounds) / items * 1e6
 
 
-def _drive(operator: Operator, items: Iterable[int]) -> None:
-    def subscribe(observer: ObserverBase[int], _scheduler: SchedulerBase | None = None) -> DisposableBase:
+def _drive(operator: Callable[[Observable[Any]], Observable[Any]], items: Iterable[Any]) -> None:
+    def subscribe(observer: ObserverBase[Any], _scheduler: SchedulerBase | None = None) -> DisposableBase:
         for item in items:
             observer.on_next(item)
         observer.on_completed()

@@ -6,13 +6,14 @@
 `attempt` and `parse` map what may fail, `only` and `dedupe` filter, `crosses_above`, `crosses_below` and `changes_by`
 notice, `batch`, `conflate`, `throttle`, `sample_latest` and `rate_limit` thin out in time, `retry_with_backoff` and
 `stall_after` keep a source alive, `detect_gaps` and `with_latency` say how good it is, `group_by_product` and
-`join_by_time` take streams apart and together, `order_books` keeps an `OrderBook` of each product, and
-`SteadyScheduler` keeps the time. They know of no application, do no I/O, and read no clock but that of the scheduler
-that they are given.
+`join_by_time` take streams apart and together, `order_books` keeps an `OrderBook` of each product, `mid`, `spread`,
+`micro_price` and `book_imbalance` measure, and `SteadyScheduler` keeps the time. They know of no application, do no
+I/O, and read no clock but that of the scheduler that they are given.
 """
 
 from operators.attempt import attempt, parse
 from operators.batch import batch
+from operators.book_imbalance import book_imbalance
 from operators.books import order_books
 from operators.changes_by import changes_by
 from operators.conflate import conflate
@@ -24,6 +25,7 @@ from operators.join_by_time import join_by_time
 from operators.only import only
 from operators.order_book import OrderBook
 from operators.play_back import play_back
+from operators.quotes import micro_price, mid, spread
 from operators.rate_limit import rate_limit
 from operators.replay_clock import ReplayClock
 from operators.retry import retry_with_backoff
@@ -39,6 +41,7 @@ __all__ = [
     "SteadyScheduler",
     "attempt",
     "batch",
+    "book_imbalance",
     "changes_by",
     "conflate",
     "crosses_above",
@@ -47,6 +50,8 @@ __all__ = [
     "detect_gaps",
     "group_by_product",
     "join_by_time",
+    "micro_price",
+    "mid",
     "only",
     "order_books",
     "parse",
@@ -54,6 +59,7 @@ __all__ = [
     "rate_limit",
     "retry_with_backoff",
     "sample_latest",
+    "spread",
     "stall_after",
     "throttle",
     "with_latency",

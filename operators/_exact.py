@@ -11,6 +11,10 @@ Number: TypeAlias = Decimal | int | float | str
 # many digits.
 EXACT = Context(prec=200, traps=[InvalidOperation])
 
+# For quotients, which mostly have no last digit: as many digits as Decimals have by default, whatever the thread's
+# context is.
+ROUNDED = Context(prec=28)
+
 
 def exact(value: Number | None) -> Decimal:
     """The number that was written: a float is the shortest decimal that reads as it.

@@ -27,6 +27,7 @@ from operators import (
     SteadyScheduler,
     attempt,
     batch,
+    book_imbalance,
     changes_by,
     conflate,
     crosses_above,
@@ -35,6 +36,8 @@ from operators import (
     detect_gaps,
     group_by_product,
     join_by_time,
+    micro_price,
+    mid,
     only,
     order_books,
     parse,
@@ -42,10 +45,12 @@ from operators import (
     rate_limit,
     retry_with_backoff,
     sample_latest,
+    spread,
     stall_after,
     throttle,
     with_latency,
 )
+from operators.testing import Quote, quote
 from tests.operators.book_support import bid, snapshot
 from tests.operators.support import DEADLINE
 
@@ -117,12 +122,18 @@ def use_play_back(number: int, scheduler: SchedulerBase) -> None:
     played.subscribe(ignore).dispose()
 
 
+QUOTES: Sequence[Quote] = (quote(9, 11), quote(0, 11), quote("9.5", 11, 2, 3))
+
 CYCLE_OF: Mapping[str, Cycle] = {
     "OrderBook": use_order_book,
     "ReplayClock": use_replay_clock,
     "SteadyScheduler": use_steady_scheduler,
     "attempt": Operator(lambda _: attempt(lambda item: 1 // (item - 2), ignore)),
     "batch": Operator(lambda scheduler: batch(count=2, seconds=SOON, scheduler=scheduler)),
+    "book_imbalance": Operator(
+        lambda scheduler: lambda source: source.pipe(order_books(scheduler=scheduler), book_imbalance()),
+        (snapshot(), bid("10"), bid("12")),
+    ),
     "changes_by": Operator(lambda _: changes_by(itself, itself, amount=1)),
     "conflate": Operator(lambda scheduler: conflate(SOON, itself, scheduler=scheduler)),
     "crosses_above": Operator(lambda _: crosses_above(3, itself, ignore)),
@@ -133,6 +144,8 @@ CYCLE_OF: Mapping[str, Cycle] = {
         lambda _: lambda source: source.pipe(group_by_product(itself, most_groups=2), ops.flat_map(itself))
     ),
     "join_by_time": Operator(lambda _: join_by_time(RIGHT, time=itself, key=ignore)),
+    "micro_price": Operator(lambda _: micro_price(), QUOTES),
+    "mid": Operator(lambda _: mid(), QUOTES),
     "only": Operator(lambda _: only(int), (1, "a")),
     "order_books": Operator(
         lambda scheduler: order_books(stale_after=SOON, scheduler=scheduler), (snapshot(), bid("10"), bid("12"))
@@ -142,6 +155,7 @@ CYCLE_OF: Mapping[str, Cycle] = {
     "rate_limit": Operator(lambda scheduler: rate_limit(2, SOON, hold=9, scheduler=scheduler)),
     "retry_with_backoff": Operator(lambda scheduler: retry_with_backoff(lambda *_: SOON, scheduler=scheduler)),
     "sample_latest": Operator(lambda scheduler: sample_latest(SOON, itself, scheduler=scheduler)),
+    "spread": Operator(lambda _: spread(), QUOTES),
     "stall_after": Operator(lambda scheduler: stall_after(SOON, TimeoutError, scheduler=scheduler)),
     "throttle": Operator(lambda scheduler: throttle(SOON, itself, edge="trailing", scheduler=scheduler)),
     "with_latency": Operator(lambda scheduler: with_latency(itself, scheduler=scheduler)),
