@@ -5,6 +5,7 @@ from rxbridge.errors import MissingExtra
 try:
     from rxbridge.simulator.authentication import Credentials
     from rxbridge.simulator.description import describe
+    from rxbridge.simulator.made_up_day import simulated_day
     from rxbridge.simulator.market import TRADES_KEPT
     from rxbridge.simulator.options import SimulatorOptions
     from rxbridge.simulator.session import SimulatorStatistics
@@ -14,4 +15,13 @@ except ModuleNotFoundError as _missing:
         raise
     raise MissingExtra("websockets", "demo") from _missing
 
-__all__ = ["TRADES_KEPT", "Credentials", "Simulator", "SimulatorOptions", "SimulatorStatistics", "describe", "serve"]
+__all__ = [
+    "TRADES_KEPT",
+    "Credentials",
+    "Simulator",
+    "SimulatorOptions",
+    "SimulatorStatistics",
+    "describe",
+    "serve",
+    "simulated_day",
+]
