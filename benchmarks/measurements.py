@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import log1p, sqrt
 from typing import Any, TypeAlias
 
 from reactivex import Observable
 
-from operators import book_imbalance, micro_price, mid, spread
+from operators import (
+    book_imbalance,
+    micro_price,
+    mid,
+    returns,
+    spread,
+    trade_flow_imbalance,
+    volatility,
+    zscore,
+)
+from operators._moments import nanoseconds
+from operators._moving import MovingMoments
 from operators.book_view import BookMessage, BookView
 from operators.measured import Measured
 from operators.order_book import Level
-from operators.testing import Quote, quote
+from operators.testing import Quote, Trade, quote, trade
+from operators.trade_flow_imbalance import Flow
 
 View: TypeAlias = BookView[BookMessage]
 Take: TypeAlias = Callable[[Any], None]
@@ -21,17 +35,29 @@ Measurement: TypeAlias = tuple[str, Callable[[Observable[Any]], Observable[Any]]
 """A name, an operator, its items, and the loop that is given those and what takes the results."""
 
 _DEPTH = 5
+_WINDOW = 100
+"""Values, or seconds of which each has a trade."""
+_SPAN = _WINDOW * 1_000_000_000
+_KEYS = 100
 
 
 def measurements(count: int) -> list[Measurement]:
     """The operators that need no scheduler, each with as many items."""
+    prices = [f"{50_000 + place % 89}.01" for place in range(count)]
     quotes = [quote(f"{50_000 + place % 89}.01", f"{50_000 + place % 97}.02", "0.5", "1.25") for place in range(count)]
+    trades = [trade(price, "0.25", side="sell" if place % 3 else "buy", at=place) for place, price in enumerate(prices)]
+    prices_of_keys = [(f"P{place % _KEYS}", price) for place, price in enumerate(prices)]
+    numbers = [(f"P{place % _KEYS}", place % 101 / 7) for place in range(count)]
     views = [_view(place % 7 + 1) for place in range(count)]
     return [
         ("mid", mid(), quotes, _mid_loop),
         ("spread", spread(), quotes, _spread_loop),
         ("micro_price", micro_price(), quotes, _micro_price_loop),
         ("book_imbalance", book_imbalance(_DEPTH), views, _imbalance_loop),
+        ("trade_flow_imbalance", trade_flow_imbalance(_WINDOW), trades, _flow_loop),
+        ("returns, log", returns(_second, _first, kind="log"), prices_of_keys, _returns_loop),
+        ("volatility", volatility(_second, _first, count=_WINDOW), numbers, _volatility_loop),
+        ("zscore", zscore(_second, _first, count=_WINDOW), numbers, _score_loop),
     ]
 
 
@@ -69,3 +95,72 @@ def _imbalance_loop(views: Iterable[View], take: Take) -> None:
         bid = sum((level.size for level in view.bids[:_DEPTH]), Decimal())
         asked = sum((level.size for level in view.asks[:_DEPTH]), Decimal())
         take(Measured(view, float((bid - asked) / (bid + asked))))
+
+
+def _first(item: tuple[str, Any]) -> str:
+    return item[0]
+
+
+def _second(item: tuple[str, Any]) -> Any:
+    return item[1]
+
+
+def _flow_loop(trades: Iterable[Trade], take: Take) -> None:
+    windows: OrderedDict[str, tuple[deque[tuple[int, Decimal, bool]], list[Decimal]]] = OrderedDict()
+    for item in trades:
+        time, size, buys = nanoseconds(item.time), Decimal(item.size), item.taker_side == "buy"
+        if size < 0 or not size.is_finite():
+            continue
+        key = item.product_id
+        if key in windows:
+            windows.move_to_end(key)
+        else:
+            windows[key] = deque(), [Decimal(), Decimal()]
+        window, sums = windows[key]
+        window.append((time, size, buys))
+        sums[buys] += size
+        while window[0][0] <= time - _SPAN:
+            _, gone, bought = window.popleft()
+            sums[bought] -= gone
+        take(Flow(item, sums[1], sums[0], len(window)))
+
+
+def _returns_loop(prices: Iterable[tuple[str, str]], take: Take) -> None:
+    last: OrderedDict[str, Decimal] = OrderedDict()
+    for item in prices:
+        price, key = Decimal(_second(item)), _first(item)
+        if not price.is_finite() or price <= 0:
+            continue
+        before = last.get(key)
+        last[key] = price
+        last.move_to_end(key)
+        if before is not None:
+            take(Measured(item, log1p(float((price - before) / before))))
+
+
+def _volatility_loop(numbers: Iterable[tuple[str, float]], take: Take) -> None:
+    windows: OrderedDict[str, MovingMoments] = OrderedDict()
+    for item in numbers:
+        key, value = _first(item), _second(item)
+        if key in windows:
+            windows.move_to_end(key)
+        else:
+            windows[key] = MovingMoments(_WINDOW)
+        windows[key].add(0, value)
+        moments = windows[key].moments()
+        if moments.number > 1:
+            take(Measured(item, sqrt(moments.squares / (moments.number - 1))))
+
+
+def _score_loop(numbers: Iterable[tuple[str, float]], take: Take) -> None:
+    windows: OrderedDict[str, MovingMoments] = OrderedDict()
+    for item in numbers:
+        key, value = _first(item), _second(item)
+        if key in windows:
+            windows.move_to_end(key)
+        else:
+            windows[key] = MovingMoments(_WINDOW)
+        windows[key].add(0, value)
+        moments = windows[key].moments()
+        if moments.number > 1 and moments.squares:
+            take(Measured(item, (value - moments.mean) / sqrt(moments.squares / (moments.number - 1))))

@@ -7,8 +7,9 @@
 notice, `batch`, `conflate`, `throttle`, `sample_latest` and `rate_limit` thin out in time, `retry_with_backoff` and
 `stall_after` keep a source alive, `detect_gaps` and `with_latency` say how good it is, `group_by_product` and
 `join_by_time` take streams apart and together, `order_books` keeps an `OrderBook` of each product, `mid`, `spread`,
-`micro_price` and `book_imbalance` measure, and `SteadyScheduler` keeps the time. They know of no application, do no
-I/O, and read no clock but that of the scheduler that they are given.
+`micro_price`, `book_imbalance`, `trade_flow_imbalance`, `returns`, `volatility` and `zscore` measure, and
+`SteadyScheduler` keeps the time. They know of no application, do no I/O, and read no clock but that of the scheduler
+that they are given.
 """
 
 from operators.attempt import attempt, parse
@@ -29,11 +30,15 @@ from operators.quotes import micro_price, mid, spread
 from operators.rate_limit import rate_limit
 from operators.replay_clock import ReplayClock
 from operators.retry import retry_with_backoff
+from operators.returns import returns
 from operators.sample_latest import sample_latest
 from operators.stall import stall_after
 from operators.steady import SteadyScheduler
 from operators.throttle import throttle
+from operators.trade_flow_imbalance import trade_flow_imbalance
+from operators.volatility import volatility
 from operators.with_latency import with_latency
+from operators.zscore import zscore
 
 __all__ = [
     "OrderBook",
@@ -58,9 +63,13 @@ __all__ = [
     "play_back",
     "rate_limit",
     "retry_with_backoff",
+    "returns",
     "sample_latest",
     "spread",
     "stall_after",
     "throttle",
+    "trade_flow_imbalance",
+    "volatility",
     "with_latency",
+    "zscore",
 ]

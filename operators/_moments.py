@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from math import inf
 from typing import TypeAlias
 
 Moment: TypeAlias = int | str | datetime
@@ -35,3 +36,14 @@ def nanoseconds(moment: Moment | None) -> int:
         raise ValueError(f"a time without a zone: {moment}")
     since = moment - _EPOCH
     return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000 + below
+
+
+def span_of(seconds: float) -> int:
+    """Whole nanoseconds.
+
+    Raises:
+        ValueError: They are none, or are not finite.
+    """
+    if not 0 < seconds < inf or not (span := round(seconds * 1_000_000_000)):
+        raise ValueError(f"must be positive: {seconds} s")
+    return span

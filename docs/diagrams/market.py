@@ -8,11 +8,22 @@ from typing import Any, TypeAlias
 from reactivex import Observable
 
 from docs.diagrams.scene import scene
-from operators import book_imbalance, micro_price, mid, order_books, spread
+from operators import (
+    book_imbalance,
+    micro_price,
+    mid,
+    order_books,
+    returns,
+    spread,
+    trade_flow_imbalance,
+    volatility,
+    zscore,
+)
 from operators.book_view import BookReset, BookTrouble, BookView
 from operators.measured import Measured
 from operators.order_book import Level
-from operators.testing import Quote, Snapshot, Update, VirtualTime, quotes
+from operators.testing import Quote, Snapshot, Trade, Update, VirtualTime, quotes, trades
+from operators.trade_flow_imbalance import Flow
 
 BookMessage: TypeAlias = Snapshot | Update | BookReset
 
@@ -107,3 +118,52 @@ def view_of(bids: str, asks: str, clock: VirtualTime) -> BookView[BookMessage]:
     bid_levels = tuple(Level(Decimal(99 - place), Decimal(size)) for place, size in enumerate(bids.split()))
     ask_levels = tuple(Level(Decimal(101 + place), Decimal(size)) for place, size in enumerate(asks.split()))
     return BookView("ETH-USD", bid_levels, ask_levels, clock.now)
+
+
+def flow_label(item: Trade | Flow[Trade]) -> str:
+    """A trade by what its taker did, and a result by the signed volume."""
+    return f"{item.net:+f}" if isinstance(item, Flow) else f"{item.taker_side} {item.size}"
+
+
+@scene("trade_flow_imbalance", label=flow_label, colour=lambda item: getattr(item, "item", item))
+def trade_flow_imbalance_scene(clock: VirtualTime) -> Observable[Flow[Trade]]:
+    buy, sell = {"price": 100, "side": "sell"}, {"price": 100, "side": "buy"}  # the maker's sides
+    source = clock.cold(
+        trades("a----b----c----d----|", a={**buy, "size": 3}, b={**sell, "size": 1}, c={**buy, "size": 2}, d=(100, 4))
+    )
+    return source.pipe(trade_flow_imbalance(10))
+
+
+def value_label(item: Trade | Measured[Trade, float]) -> str:
+    """A trade by its price, and a result by its value."""
+    return f"{item.value:.2g}" if isinstance(item, Measured) else item.price
+
+
+def of_trade(item: Trade | Measured[Trade, float]) -> Trade:
+    return item.item if isinstance(item, Measured) else item
+
+
+def price(trade: Trade) -> str:
+    return trade.price
+
+
+def product(trade: Trade) -> str:
+    return trade.product_id
+
+
+@scene("returns", label=value_label, colour=of_trade)
+def returns_scene(clock: VirtualTime) -> Observable[Measured[Trade, float]]:
+    source, otherwise = clock.cold(trades("100----110----99----99----|")), clock.told("otherwise")
+    return source.pipe(returns(price, product, otherwise=otherwise))
+
+
+@scene("volatility", label=value_label, colour=of_trade)
+def volatility_scene(clock: VirtualTime) -> Observable[Measured[Trade, float]]:
+    source, otherwise = clock.cold(trades("1----3----5----5----5----|")), clock.told("otherwise")
+    return source.pipe(volatility(price, product, count=3, otherwise=otherwise))
+
+
+@scene("zscore", label=value_label, colour=of_trade)
+def zscore_scene(clock: VirtualTime) -> Observable[Measured[Trade, float]]:
+    source, otherwise = clock.cold(trades("1----3----5----5----5----|")), clock.told("otherwise")
+    return source.pipe(zscore(price, product, count=3, otherwise=otherwise))

@@ -28,6 +28,11 @@ class Trade:
     trade_id: int | None = None
     time: str | None = None
 
+    @property
+    def taker_side(self) -> str | None:
+        """The other one; None where the side is neither `buy` nor `sell`."""
+        return {"buy": "sell", "sell": "buy"}.get(self.side)
+
 
 @dataclass(frozen=True)
 class Quote:

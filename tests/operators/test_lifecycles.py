@@ -44,13 +44,17 @@ from operators import (
     play_back,
     rate_limit,
     retry_with_backoff,
+    returns,
     sample_latest,
     spread,
     stall_after,
     throttle,
+    trade_flow_imbalance,
+    volatility,
     with_latency,
+    zscore,
 )
-from operators.testing import Quote, quote
+from operators.testing import Quote, quote, trade
 from tests.operators.book_support import bid, snapshot
 from tests.operators.support import DEADLINE
 
@@ -154,11 +158,17 @@ CYCLE_OF: Mapping[str, Cycle] = {
     "play_back": use_play_back,
     "rate_limit": Operator(lambda scheduler: rate_limit(2, SOON, hold=9, scheduler=scheduler)),
     "retry_with_backoff": Operator(lambda scheduler: retry_with_backoff(lambda *_: SOON, scheduler=scheduler)),
+    "returns": Operator(lambda _: returns(itself, ignore)),
     "sample_latest": Operator(lambda scheduler: sample_latest(SOON, itself, scheduler=scheduler)),
     "spread": Operator(lambda _: spread(), QUOTES),
     "stall_after": Operator(lambda scheduler: stall_after(SOON, TimeoutError, scheduler=scheduler)),
     "throttle": Operator(lambda scheduler: throttle(SOON, itself, edge="trailing", scheduler=scheduler)),
+    "trade_flow_imbalance": Operator(
+        lambda _: trade_flow_imbalance(2), [trade(1, at=second, side="sell") for second in (1, 2, 0, 5, 4)]
+    ),
+    "volatility": Operator(lambda _: volatility(itself, ignore, seconds=1e-9, least=2, time=itself)),
     "with_latency": Operator(lambda scheduler: with_latency(itself, scheduler=scheduler)),
+    "zscore": Operator(lambda _: zscore(itself, ignore, count=3)),
 }
 """For each name of the package. A new operator needs a line here."""
 
