@@ -23,7 +23,7 @@ def book_imbalance(
 ) -> Callable[[Observable[V]], Observable[Measured[V, float]]]:
     """Pair each view of a book with (bid - asked) / (bid + asked), of the sizes of the best `levels` of each side.
 
-        source  3|1---1|1---1|3--|    what is bid, and what is asked
+        source  3:1---1:1---1:3--|    what is bid, and what is asked
                     book_imbalance()
         result  0.5---0-----0.5--|    the last is negative; each with its view
 

@@ -85,7 +85,7 @@ def trade_flow_imbalance(
     """Pair each trade with what takers bought and sold of its product in the last `seconds`.
 
         source  buy 3--sell 1------buy 1--|
-                    trade_flow_imbalance(8)
+                    trade_flow_imbalance(15)
         result  +3-----+2----------0------|    `net`; the first has left the window at the end
 
     The taker is who made the trade happen. What `side` says is different from message to message: of Coinbase's trades

@@ -32,10 +32,10 @@ def volatility(
 ) -> Callable[[Observable[A]], Observable[Measured[A, float]]]:
     """Pair each item with the standard deviation of its key's last `count` values, or of those of the last `seconds`.
 
-        source     1--3--5--5--5--|
+        source     1----3----5----5----5--|
                        volatility(value, key, count=3)
-        result     ---1.4-2--1.2-0-|    each with its item
-        otherwise  1--------------|
+        result     -----1.4--2----1.2--0--|    each with its item
+        otherwise  1----------------------|
 
     Give it returns, of `returns`, and it is what is called volatility. It is that of a sample, divided by one less than
     there are values. `periods_a_year` makes it one of a year: returns of a period, independent of each other, have that

@@ -31,10 +31,10 @@ def zscore(
 ) -> Callable[[Observable[A]], Observable[Measured[A, float]]]:
     """Pair each item with (value - mean) / deviation, of its key's last `count` values, or of the last `seconds`.
 
-        source     1--3--5--5--5--|
+        source     1----3----5----5----5--|
                        zscore(value, key, count=3)
-        result     ---0.7-1--0.6-0-|    each with its item
-        otherwise  1--------------|
+        result     -----0.7--1----0.6--0--|    each with its item
+        otherwise  1----------------------|
 
     The item's own value is in the window, and the deviation is that of a sample, so that of n values none has a score
     beyond (n - 1) / sqrt(n): with 10 none beyond 2.85 (R. E. Shiffler, "Maximum Z scores and outliers", The American

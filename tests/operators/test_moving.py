@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from decimal import Decimal
-from math import sqrt
+from math import sin, sqrt
 from statistics import fmean, stdev
 from typing import Any, assert_type
 
@@ -16,6 +17,7 @@ from reactivex import Observable
 from reactivex.subject import Subject
 
 from operators import returns, volatility, zscore
+from operators._moving import MovingMoments
 from operators.measured import Measured
 from operators.testing import VirtualTime, assert_conserved, trades
 from rxbridge.messages import Ticker
@@ -235,6 +237,37 @@ def test_a_chain_of_messages_is_inferred() -> None:
     assert_type(changes, Observable[Measured[Ticker, float]])
     assert_type(result, Observable[Measured[Measured[Measured[Ticker, float], float], float]])
     assert len(values([], lambda _: result)) == 1
+
+
+def test_memory_is_that_of_the_windows() -> None:
+    window = MovingMoments(50, 1_000)
+    tracemalloc.start()
+    try:
+        for time in range(1_000):
+            window.add(time, time / 7)
+        before = tracemalloc.get_traced_memory()[0]
+        for time in range(1_000, 20_000):
+            window.add(time, time / 7)
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert window.moments().number == 50
+    assert after < 2 * before
+
+
+def test_after_a_hundred_thousand_values_and_many_spikes_it_is_what_it_is_from_scratch() -> None:
+    window, last = MovingMoments(200), list[float]()
+    for place in range(100_000):
+        value = 1e9 if place % 1_000 == 0 else sin(place) * 1e-4
+        window.add(0, value)
+        if place >= 99_800:
+            last.append(value)
+
+    number, mean, squares = window.moments()
+    assert number == len(last)
+    assert mean == pytest.approx(fmean(last), rel=1e-12)
+    assert sqrt(squares / (number - 1)) == pytest.approx(stdev(last), rel=1e-12)
 
 
 # Laws.

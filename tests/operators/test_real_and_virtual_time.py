@@ -9,12 +9,26 @@ from typing import Any, TypeAlias
 
 import pytest
 from reactivex import Observable
+from reactivex import operators as ops
 from reactivex.abc import SchedulerBase
 from reactivex.scheduler import EventLoopScheduler
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
-from operators import SteadyScheduler, batch, conflate, rate_limit, sample_latest, stall_after, throttle
+from operators import (
+    SteadyScheduler,
+    batch,
+    conflate,
+    rate_limit,
+    returns,
+    sample_latest,
+    stall_after,
+    throttle,
+    trade_flow_imbalance,
+    volatility,
+    zscore,
+)
+from operators.testing import Trade, trade
 from tests.operators.support import DEADLINE, Subscriber
 
 Chain: TypeAlias = Callable[[SchedulerBase], Callable[[Observable[str]], Observable[Any]]]
@@ -49,6 +63,14 @@ def letter(item: str) -> str:
     return item[0]
 
 
+def number(item: str) -> str:
+    return item[1:]
+
+
+def traded(item: str) -> Trade:
+    return trade(number(item), product=letter(item), at=float(number(item)))
+
+
 CHAINS: Mapping[str, Chain] = {
     "batch": lambda scheduler: batch(count=2, seconds=WINDOW, scheduler=scheduler),
     "conflate": lambda scheduler: conflate(WINDOW, letter, scheduler=scheduler),
@@ -56,6 +78,26 @@ CHAINS: Mapping[str, Chain] = {
     "throttle, trailing": lambda scheduler: throttle(WINDOW, letter, edge="trailing", scheduler=scheduler),
     "sample_latest": lambda scheduler: sample_latest(WINDOW, letter, scheduler=scheduler),
     "rate_limit": lambda scheduler: rate_limit(1, WINDOW, hold=1, when_full="drop_oldest", scheduler=scheduler),
+    "returns, after sample_latest": lambda scheduler: (
+        lambda source: source.pipe(
+            sample_latest(WINDOW, letter, scheduler=scheduler), returns(number, lambda _: "all", kind="log")
+        )
+    ),
+    "volatility, after throttle": lambda scheduler: (
+        lambda source: source.pipe(
+            throttle(WINDOW, letter, scheduler=scheduler), volatility(number, lambda _: "all", count=3)
+        )
+    ),
+    "zscore, after throttle": lambda scheduler: (
+        lambda source: source.pipe(
+            throttle(WINDOW, letter, scheduler=scheduler), zscore(number, lambda _: "all", count=3)
+        )
+    ),
+    "trade_flow_imbalance, after throttle": lambda scheduler: (
+        lambda source: source.pipe(
+            throttle(WINDOW, letter, scheduler=scheduler), ops.map(traded), trade_flow_imbalance(2)
+        )
+    ),
     "stall_after": lambda scheduler: stall_after(WINDOW, TimeoutError, scheduler=scheduler),
 }
 
