@@ -26,7 +26,7 @@ from rxbridge.book_parts import in_parts
 from rxbridge.coinbase.advanced.sequence import follow_numbers
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import MalformedFrame
-from rxbridge.events import EventRules
+from rxbridge.events import EventRules, Rules
 from rxbridge.events.cleaning import shorten
 from rxbridge.journal import Journal
 from rxbridge.journal.connections import frames_of_connections
@@ -78,23 +78,22 @@ class Books:
     """The books of all connections.
 
     Args:
-        rules: Which images are made.
+        rules: Which images are made, or whether there are parts instead, at which frame.
 
     Attributes:
         troubled: Is told of which product's book something is wrong, and what; of all, where the name is empty.
         doubted: Is told likewise, by place: a snapshot would put it right.
     """
 
-    def __init__(self, rules: EventRules) -> None:
+    def __init__(self, rules: Rules) -> None:
         self.troubled: Callable[[str, str], None] = _pass_over
         self.doubted: Doubted = _pass_over
-        self._in_parts = rules.book == "full"
-        self._depth = rules.book_depth
-        self._interval = max(int(rules.book_seconds * 1e9), 1)
+        self._rules = rules
+        self._now: EventRules = rules.at(0)
         self._lines: dict[int, Line] = {}
         self._shown: dict[str, Shown] = {}
         self._changed: dict[str, None] = {}
-        self._moment = 0
+        self._moment = 0  # when it began
         self._at = 0
 
     @property
@@ -111,6 +110,8 @@ class Books:
             frame: The next one.
             unparsed: Is told if it cannot be read, and why; there are no messages then.
         """
+        self._keep_rules(self._rules.at(frame.offset))
+        in_parts_now = self._now.book == "full"
         read: list[Message] = [*self._see(frame)]
         try:
             messages = decode(frame)
@@ -118,7 +119,7 @@ class Books:
             self._miss(frame)
             if unparsed is not None:
                 unparsed(frame, error)
-            return [] if self._in_parts else read
+            return [] if in_parts_now else read
         for message in messages:
             if frame.connection == OWN_CONNECTION:
                 continue
@@ -126,7 +127,7 @@ class Books:
                 self._apply(self._lines[line_of(frame.connection)], message)
             elif isinstance(message, Trade) and not isinstance(message, LastTrade):
                 self._hear_trade(self._lines[line_of(frame.connection)], message)
-        if not self._in_parts:
+        if not in_parts_now:
             return [*read, *messages]
         try:
             return in_parts(frame, messages)
@@ -135,12 +136,19 @@ class Books:
                 unparsed(frame, error)
             return []
 
+    def _keep_rules(self, rules: EventRules) -> None:
+        """These hold from now on: after parts, every book is begun anew, to whoever sees the images."""
+        if rules.book == "images" and self._now.book == "full":
+            self._shown = {product: Shown() for product in self._shown}
+            self._changed = dict.fromkeys(self._shown)
+        self._now = rules
+
     def _see(self, frame: Frame) -> list[BookImage]:
         images: list[BookImage] = []
         if frame.connection != OWN_CONNECTION:
-            moment = frame.received_at // self._interval
+            moment = frame.received_at - frame.received_at % max(int(self._now.book_seconds * 1e9), 1)
             # Frames of several lines are received at once, and may stand in another order in the journal.
-            if moment != self._moment and not 0 < self._moment * self._interval - frame.received_at < _TOGETHER:
+            if moment != self._moment and not 0 < self._moment - frame.received_at < _TOGETHER:
                 self._moment = moment
                 images = self._due(frame)
             self._at = frame.received_at
@@ -258,7 +266,7 @@ class Books:
     def _image(self, product: str, frame: Frame) -> BookImage | None:
         line, shown = self._best_line(product), self._shown[product]
         book = line.books[product].book
-        bids, asks = book.top(self._depth)
+        bids, asks = book.top(self._now.book_depth)
         try:
             levels = (
                 tuple((_written(price), _written(size)) for price, size in bids),
@@ -306,7 +314,7 @@ def log_trouble(product: str, text: str) -> None:
     logger.warning("[BOOK] {}: {}", shorten(product, _TOLD) or "all products", shorten(text, _TOLD))
 
 
-def resumed(rules: EventRules, journal: Journal, after: int) -> Books:
+def resumed(rules: Rules, journal: Journal, after: int) -> Books:
     """The books as they were when everything up to an offset had been read, from the frames that the journal keeps.
 
     That takes the frames since the oldest of the connections began that were up then. If the first of them is there no

@@ -32,12 +32,13 @@ from rxbridge.custom_pipelines import (
 )
 from rxbridge.doubts import DoubtNote
 from rxbridge.errors import EventRejected, JournalError, PipelineFailed
-from rxbridge.events import EncodedEvent, EventRules
+from rxbridge.events import EncodedEvent, EventRules, Rules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import BookImage, BookPart, Candle, EventMessage, Frame, GapNotice, Ticker, Trade
 from rxbridge.overload import WINDOW_EVENTS, Policy, shed
 from rxbridge.pipeline import batches, events_of, ids
 from rxbridge.progress import STATE_CONSUMER, Progress
+from rxbridge.rule_history import record_rules
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 _LONGEST_BACKOFF_SECONDS = 30.0
@@ -159,17 +160,18 @@ class Delivery:
     def _from_cursor(self) -> Observable[Sequence[EncodedEvent]]:
         after = self.progress.restart()
         begin, run = self._run(after)
+        rules = record_rules(self._journal, self._rules, after)
         frames = self._journal.frames(begin, finish=self._finish, stop=self._stop)
         made = self.progress.track(frames).pipe(
             events_of(
                 run,
                 channels=self._channels,
-                rules=self._rules,
+                rules=rules,
                 statistics=self.statistics,
                 dead_letter=self.progress.dead,
                 seen=ids(_recent(self._journal, after), self._channels),
                 told=self._told,
-                kept_books=self._books(after),
+                kept_books=self._books(after, rules),
             ),
         )
         if self._told is not None and self._pipelines.custom:
@@ -198,10 +200,10 @@ class Delivery:
             self.failure = final
         return final is None
 
-    def _books(self, after: int) -> Books | None:
+    def _books(self, after: int, rules: Rules) -> Books | None:
         if CHANNEL not in self._channels or not self._pipelines.builtin:
             return None
-        books = resumed(self._rules, self._journal, after)
+        books = resumed(rules, self._journal, after)
         books.troubled = log_trouble
         books.doubted = DoubtNote(self._journal).doubt
         if not books.is_whole:

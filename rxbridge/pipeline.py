@@ -26,7 +26,7 @@ from rxbridge.books import Books
 from rxbridge.coinbase.decoding import decode
 from rxbridge.custom_pipelines import Run, counts_always, custom_events
 from rxbridge.errors import MalformedFrame
-from rxbridge.events import EncodedEvent, EventRules, encode, event_id, to_event
+from rxbridge.events import EncodedEvent, Rules, encode, event_id, to_event
 from rxbridge.journal import DeadLetter
 from rxbridge.messages import (
     Auction,
@@ -67,7 +67,7 @@ _MESSAGES_OF: dict[str, tuple[type[EventMessage], ...]] = {
 def events(
     *,
     channels: Collection[str],
-    rules: EventRules,
+    rules: Rules,
     statistics: DeliveryStatistics,
     dead_letter: KeepDeadLetter,
     seen: Iterable[str] = (),
@@ -78,7 +78,7 @@ def events(
 
     Args:
         channels: Whose messages become events; those of others are ignored, and counted so.
-        rules: How messages become events.
+        rules: How messages become events, which may change from frame to frame.
         statistics: Where to count.
         dead_letter: Is given what fails.
         seen: Ids of events that were made before, oldest first; they are not made again.
@@ -104,7 +104,7 @@ def events(
 
     def encoded(message: EventMessage) -> EncodedEvent:
         frame = message.frame
-        event = to_event(message, rules, now=time.time_ns())
+        event = to_event(message, rules.at(frame.offset), now=time.time_ns())
         statistics.received += 1
         return encode(event, frame.offset, frame.received_at, message.part)
 
@@ -129,7 +129,7 @@ def events_of(
     run: Run,
     *,
     channels: Collection[str],
-    rules: EventRules,
+    rules: Rules,
     statistics: DeliveryStatistics,
     dead_letter: KeepDeadLetter,
     seen: Iterable[str] = (),
@@ -159,7 +159,7 @@ def events_of(
     return custom_events(
         run,
         builtin if pipelines.builtin else None,
-        environment=rules.environment,
+        environment=rules.at(0).environment,
         statistics=statistics,
         dead_letter=dead_letter,
     )

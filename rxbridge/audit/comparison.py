@@ -19,11 +19,12 @@ from rxbridge.backfill.state import State, decode
 from rxbridge.books import Books
 from rxbridge.confirmation import EventMaker, confirmed_up_to, purged_offsets
 from rxbridge.custom_pipelines import BUILTIN_ONLY, Pipelines, Run
-from rxbridge.events import SERVICE, EventRules
+from rxbridge.events import SERVICE, EventRules, Rules
 from rxbridge.journal import DeadLetter, Gap, Journal, JournalSize
 from rxbridge.messages import Frame
 from rxbridge.progress import CONSUMER
 from rxbridge.pulsestream import PulseStreamClient, stored_events
+from rxbridge.rule_history import rules_as_delivered
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 Report: TypeAlias = Callable[[str, int, int], None]
@@ -51,7 +52,7 @@ def audit(
         journal: May be in use by a running bridge; the audit then speaks of the moment at which it began.
         client: Where to look.
         channels: Whose messages become events.
-        rules: How messages become events, as in the delivery.
+        rules: How messages become events, where the journal does not say how they did.
         pipelines: Those that ran, the users' ones at least.
         repair: Sends again what is missing; None: it is only told of.
         holes_note: Why missing trades that are on no record are no failure; empty: they are one.
@@ -64,7 +65,7 @@ def audit(
         ConfigError: A user's pipeline ran that is not given.
         PipelineFailed: One fails at a frame, as it did not in the delivery.
     """
-    run = run_as_delivered(journal, pipelines)
+    run, held = run_as_delivered(journal, pipelines), rules_as_delivered(journal, rules)
     with tempfile.TemporaryDirectory(prefix="rxbridge-audit-") as folder, Ledger(Path(folder) / "ledger") as ledger:
         # Before the frames: what is dropped meanwhile is then counted in one place at most.
         gaps = list(journal.gaps())
@@ -73,7 +74,7 @@ def audit(
         size = journal.size()
         trades = TradeBook(complete=size.first_offset <= 1, backfill=backfill)
         counted = _read_journal(
-            journal, size, ledger=ledger, trades=trades, channels=channels, rules=rules, run=run, report=report
+            journal, size, ledger=ledger, trades=trades, channels=channels, rules=held, run=run, report=report
         )
         # In the order in which a purge writes them.
         ledger.dead(_key(letter) for letter in journal.dead_letters(max(size.first_offset - 1, 0)))
@@ -102,7 +103,7 @@ def _read_journal(
     ledger: Ledger,
     trades: TradeBook,
     channels: Sequence[str],
-    rules: EventRules,
+    rules: Rules,
     run: Run,
     report: Report,
 ) -> DeliveryStatistics:

@@ -14,6 +14,7 @@ from rxbridge.custom_pipelines import BUILTIN_ONLY, Pipelines
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.pulsestream import PulseStreamClient
+from rxbridge.rule_history import rules_as_delivered
 from rxbridge.telemetry.statistics import DeliveryStatistics
 
 _AT_ONCE = 1_000
@@ -26,7 +27,7 @@ class Repair:
         journal: Where the frames are; its role must permit dead letters.
         client: Where to send.
         channels: Whose messages become events.
-        rules: How messages become events, as in the delivery.
+        rules: How messages become events, where the journal does not say how they did.
         after_seconds: How long after it was sent an event is looked for.
         wait_after_timeout_seconds: The pause after a request that was not answered in time.
         sleep: Waits so many seconds.
@@ -97,7 +98,8 @@ class Repair:
 
     def _single(self) -> Callable[[int], list[EncodedEvent]]:
         """Makes the events of any frame."""
-        make = EventMaker(channels=self._channels, rules=self._rules)
+        rules = rules_as_delivered(self._journal, self._rules)
+        make = EventMaker(channels=self._channels, rules=rules)
 
         def at(offset: int) -> list[EncodedEvent]:
             frames = self._journal.read(offset - 1, 1)
@@ -111,8 +113,8 @@ class Repair:
         An order book needs all of them, and so may a user's pipeline.
         """
         run = run_as_delivered(self._journal, self._pipelines)
-        books = Books(self._rules)
-        make = EventMaker(channels=self._channels, rules=self._rules, kept_books=books, run=run)
+        rules = rules_as_delivered(self._journal, self._rules)
+        make = EventMaker(channels=self._channels, rules=rules, kept_books=Books(rules), run=run)
         position, last = 0, list[EncodedEvent]()
 
         def at(offset: int) -> list[EncodedEvent]:

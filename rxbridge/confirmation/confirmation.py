@@ -26,6 +26,7 @@ from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.progress import CONSUMER as DELIVERY
 from rxbridge.pulsestream import PulseStreamClient
+from rxbridge.rule_history import record_rules
 from rxbridge.telemetry.statistics import ConfirmationStatistics
 
 
@@ -112,6 +113,8 @@ class Confirmation:
         write_note(self._journal, Note(self._mode, busy=True))
         begin = self._journal.cursor(DELIVERY) if note.mode == "none" else self._journal.cursor(CONSUMER)
         self._journal.acknowledge(CONSUMER, begin)
+        # As the delivery will, but before the first trail asks by which rules its frames are delivered.
+        record_rules(self._journal, self._rules, self._journal.cursor(DELIVERY))
         if self._pipelines.custom:
             # Before the delivery lets go of frames that this one still needs.
             rebuild_from(self._journal, STATE_CONSUMER, begin)

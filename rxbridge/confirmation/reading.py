@@ -11,7 +11,7 @@ from reactivex import Subject
 from rxbridge.books import Books
 from rxbridge.confirmation.purged import purged_offsets
 from rxbridge.custom_pipelines import Run
-from rxbridge.events import EncodedEvent, EventRules
+from rxbridge.events import EncodedEvent, Rules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import EventMessage, Frame
 from rxbridge.pipeline import events_of
@@ -23,7 +23,7 @@ class EventMaker:
 
     Args:
         channels: Whose messages become events.
-        rules: How messages become events.
+        rules: How messages become events, which may change from frame to frame.
         dead_letter: Is given what fails; by default it is passed over.
         statistics: Where to count.
         seen: Ids of events that were made before, oldest first; they are not made again.
@@ -36,7 +36,7 @@ class EventMaker:
         self,
         *,
         channels: Collection[str],
-        rules: EventRules,
+        rules: Rules,
         dead_letter: Callable[[DeadLetter], None] | None = None,
         statistics: DeliveryStatistics | None = None,
         seen: Iterable[str] = (),

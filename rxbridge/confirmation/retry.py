@@ -18,6 +18,7 @@ from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import Frame
 from rxbridge.pulsestream import PulseStreamClient
+from rxbridge.rule_history import rules_as_delivered
 
 _AT_ONCE = 500
 _NOT_ALONE = "; a user's pipeline is not run for a single frame"
@@ -58,7 +59,7 @@ class Retry:
         journal: Where the letters are.
         client: Where to send them.
         channels: Whose messages become events.
-        rules: How messages become events.
+        rules: How messages become events, where the journal does not say how they did.
         after_seconds: How long after it was sent an event is looked for.
         sleep: Waits so many seconds.
         report: Is told how many letters are done.
@@ -78,7 +79,7 @@ class Retry:
         self.result: RetryResult = RetryResult()
         self._journal = journal
         self._channels = channels
-        self._rules = rules
+        self._rules = rules_as_delivered(journal, rules)
         self._after_seconds = after_seconds
         self._sleep = sleep
         self._report = report

@@ -26,6 +26,7 @@ from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import Journal
 from rxbridge.pipeline import ids
 from rxbridge.progress import CONSUMER as DELIVERY
+from rxbridge.rule_history import rules_as_delivered
 from rxbridge.telemetry.statistics import ConfirmationStatistics
 
 SAMPLE = 20
@@ -83,13 +84,14 @@ class Trail:
         self._released = 0
         self._withheld: dict[tuple[str, int], str] = {}
         begin, run = self._run(pipelines)
+        held = rules_as_delivered(journal, rules)
         before = read_frames(journal, max(self._position - WARM_UP_FRAMES, 0), self._position)
         has_books = CHANNEL in channels and pipelines.builtin
         self._make = EventMaker(
             channels=channels,
-            rules=rules,
+            rules=held,
             seen=ids(before, channels),
-            kept_books=resumed(rules, journal, self._position) if has_books else None,
+            kept_books=resumed(held, journal, self._position) if has_books else None,
             run=run,
         )
         for frame in read_frames(journal, begin, self._position):

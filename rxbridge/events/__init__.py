@@ -3,7 +3,7 @@
 from rxbridge.events.custom import CustomEvent, dead_letter, event
 from rxbridge.events.identity import event_id
 from rxbridge.events.mapping import SERVICE, to_event
-from rxbridge.events.rules import EventRules
+from rxbridge.events.rules import EventRules, Rules
 from rxbridge.events.schema import EncodedEvent, Event, encode
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "EncodedEvent",
     "Event",
     "EventRules",
+    "Rules",
     "dead_letter",
     "encode",
     "event",

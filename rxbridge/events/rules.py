@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
+
+
+class Rules(Protocol):
+    """Which rules hold for which frame: `EventRules` for all alike."""
+
+    def at(self, offset: int, /) -> EventRules:
+        """Those for the frame of this offset; 0 stands for one that is in no journal."""
+        ...
 
 
 class EventRules(NamedTuple):
-    """How messages become events. The ids do not depend on it, but which images of books there are does.
+    """How messages become events. The ids do not depend on it, but which events of books there are does.
+
+    A journal keeps them: a new field goes to the end, and has a default that stands for what was before.
 
     Attributes:
         environment: `source.environment`, of which PulseStream takes 50 characters.
@@ -21,3 +31,7 @@ class EventRules(NamedTuple):
     book: Literal["images", "full"] = "images"
     book_depth: int = 10
     book_seconds: float = 1.0
+
+    def at(self, _offset: int, /) -> EventRules:
+        """These, whichever frame it is."""
+        return self
