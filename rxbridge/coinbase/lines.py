@@ -191,6 +191,8 @@ class _Lines:
         with self._lock:
             if self._lines.get(number) is not line:
                 return
+            # Unless it says so again: one that works by now has no part in a later refusal of the others.
+            line.is_refused = False
             line.subscription.disposable = frames.subscribe(self._emit, lambda error: self._fail(number, line, error))
 
     def _emit(self, frame: Frame) -> None:

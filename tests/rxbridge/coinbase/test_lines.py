@@ -10,11 +10,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reactivex import Observable, Subject
+from reactivex.testing import TestScheduler
 
 from rxbridge import coinbase
 from rxbridge.coinbase import ProductsInForce
 from rxbridge.coinbase.allocation import Allocation
-from rxbridge.coinbase.lines import OPENING_SECONDS, Pace
+from rxbridge.coinbase.lines import OPENING_SECONDS, Pace, Spread, lines
 from rxbridge.errors import SubscriptionRejected
 from rxbridge.messages import Frame, line_of
 from rxbridge.simulator import Simulator
@@ -166,6 +168,28 @@ def test_where_nothing_at_all_is_taken_that_is_the_error(simulator: Simulator, t
         subscription.dispose()
 
     assert isinstance(taken.error, SubscriptionRejected)
+
+
+def test_a_line_that_was_refused_once_and_works_by_now_is_not_taken_for_refused(taken: Taken) -> None:
+    products, timers, made = ProductsInForce(["A-USD", "B-USD"]), TestScheduler(), dict[int, list[Subject[Frame]]]()
+
+    def make(number: int, _products: ProductsInForce, _statistics: FeedStatistics) -> Observable[Frame]:
+        return made.setdefault(number, []).append(line := Subject[Frame]()) or line
+
+    spread = Spread(1, 1, 3600.0, Pace(clock=lambda: timers.clock))
+    lines(products, make, spread, FeedStatistics(), timers).subscribe(taken.on_next, taken.on_error)
+    timers.advance_to(10.0)
+    made[0][0].on_error(SubscriptionRejected("ws:", {"A-USD": "is unknown"}))
+    timers.advance_to(4000.0)
+    made[0][1].on_next(Frame(b"{}", 1, 1000, 0))  # it is known by now
+    made[1][0].on_error(SubscriptionRejected("ws:", {"B-USD": "is delisted"}))
+
+    assert taken.error is None
+    products.set(["A-USD"])
+    made[0][1].on_next(Frame(b"{}", 2, 1000, 1))
+    timers.advance_to(4100.0)
+    assert {number: len(lines) for number, lines in made.items()} == {0: 2, 1: 1}
+    assert len(taken.frames) == 2
 
 
 def test_a_dispose_frees_all_connections_while_a_subscriber_blocks(simulator: Simulator) -> None:
