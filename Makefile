@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-annotate --no-header --python-version 3.11
 
-.PHONY: help setup demo test check chaos fuzz audit-dependencies bench diagrams lock clean
+.PHONY: help setup demo test check chaos fuzz audit-dependencies bench diagrams notebooks lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -76,6 +76,9 @@ bench: $(VENV)/.dev ## the benchmark table, and benchmarks/results.json
 
 diagrams: $(VENV)/.dev ## draw the pictures of docs/operators.md anew, from runs of the operators
 	$(BIN)/python -m docs.diagrams
+
+notebooks: $(VENV)/.dev ## run the notebooks, and write their pages in docs/notebooks anew
+	$(BIN)/python -m docs.notebooks
 
 lock: ## write the lock files anew (needs uv)
 	$(COMPILE) locks/build.in -o locks/build.txt
