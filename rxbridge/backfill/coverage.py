@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from rxbridge.backfill.order_numbers import OrderNumbers
 from rxbridge.messages import line_of
 
 LOST_NANOSECONDS = 60 * 10**9
@@ -38,8 +39,9 @@ class Silence(NamedTuple):
 
     After a disconnect a product's silence ends when Coinbase acknowledges its subscription, or sends something of it,
     whichever comes first: one that is refused after a disconnect has a silence of its own. Within a connection it lies
-    between two frames of Advanced Trade, where their numbers say that `lost_frames` were lost in between; or from a
-    frame to the snapshot of a book that could not be followed any more, where `lost_frames` is `UNREADABLE`.
+    between two frames of Advanced Trade, or of an Exchange product's orders, where their numbers say that `lost_frames`
+    were lost in between; or from a frame to the snapshot of a book that could not be followed any more, where
+    `lost_frames` is `UNREADABLE`.
     """
 
     channel: str
@@ -66,6 +68,7 @@ class Line(msgspec.Struct):
         index: The place of its newest frame on the connection; -1 before the first.
         sequence: The number of its newest frame that has one, as those of Advanced Trade; -1 before the first.
         brings: By channel, the products that it brings, and since when.
+        orders: By product, the numbers of the channel `full`.
     """
 
     connection: int
@@ -73,6 +76,7 @@ class Line(msgspec.Struct):
     sequence: int = -1
     index: int = -1
     brings: dict[str, dict[str, int]] = {}
+    orders: dict[str, OrderNumbers] = {}
 
 
 class Covered(msgspec.Struct):
@@ -146,6 +150,7 @@ class Coverage:
                 self._state.covered[channel].pop(product, None)
                 for line in self._lines.values():
                     line.brings.get(channel, {}).pop(product, None)
+                    line.orders.pop(product, None)
 
     def follow(self, connection: int, received_at: int) -> Line:
         """The next frame of a connection was received; its line as it was before, unless the connection is new."""
@@ -155,7 +160,7 @@ class Coverage:
             line = self._lines[number] = Line(connection, received_at)
         elif line.connection != connection:
             self._break(line, line.last_at)
-            line.connection, line.last_at, line.sequence, line.index = connection, received_at, -1, -1
+            line.connection, line.last_at, line.sequence, line.index, line.orders = connection, received_at, -1, -1, {}
         if len(self._lines) > 1 and abs(received_at - self._looked_at) > _LOOK_NANOSECONDS:
             self._looked_at = received_at
             self._give_up_lines(received_at)
@@ -173,7 +178,9 @@ class Coverage:
             self._end(channel, set(self._state.silent[channel]) - silent_before[channel], last)
             self._take_ended(channel)
 
-    def spoil(self, connection: int, channel: str, product: str, until: int) -> list[str]:
+    def spoil(
+        self, connection: int, channel: str, product: str, until: int, lost_frames: int = UNREADABLE
+    ) -> list[str]:
         """What a connection brings is of no use any more, until it is heard of again.
 
         Args:
@@ -181,6 +188,7 @@ class Coverage:
             channel: The channel.
             product: Of this product; of all, if it is empty.
             until: When the last frame was received that was of use: nanoseconds since the Unix epoch.
+            lost_frames: How many were lost behind it, see `Silence`.
 
         Returns:
             The products that it had brought.
@@ -191,7 +199,8 @@ class Coverage:
         brings = line.brings.get(channel, {})
         spoilt = [one for one in ([product] if product else sorted(brings)) if one in brings]
         for one in spoilt:
-            self._broken(channel, one, brings.pop(one), until, UNREADABLE)
+            self._broken(channel, one, brings.pop(one), until, lost_frames)
+        self._tell_decided()
         return spoilt
 
     def brings(self, connection: int, channel: str, product: str) -> bool:

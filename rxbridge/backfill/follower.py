@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rxbridge.backfill.coverage import Coverage, Silence
+from rxbridge.backfill.coverage import Coverage, Line, Silence
+from rxbridge.backfill.order_numbers import OrderNumbers
 from rxbridge.backfill.spoilt import SpoiltBooks, is_usable
 from rxbridge.backfill.state import State, at_rest, awake
 from rxbridge.backfill.tracker import Tracker
@@ -21,6 +22,7 @@ from rxbridge.messages import (
     BookUpdate,
     Frame,
     Heartbeat,
+    LastTrade,
     Message,
     Order,
     OrderActivate,
@@ -33,12 +35,14 @@ from rxbridge.messages import (
     Trade,
 )
 
+_ORDERS = "full"
+
 _CHANNELS_OF: dict[type[Message], tuple[str, ...]] = {
     Ticker: ("ticker", "ticker_batch"),
     BookSnapshot: ("level2",),
     BookUpdate: ("level2",),
     Auction: ("auctionfeed",),
-    **dict.fromkeys((OrderReceived, OrderOpen, OrderDone, OrderChange, OrderActivate), ("full",)),
+    **dict.fromkeys((OrderReceived, OrderOpen, OrderDone, OrderChange, OrderActivate), (_ORDERS,)),
 }
 """Where messages come from of which those that are missed cannot be fetched."""
 
@@ -86,6 +90,7 @@ class Follower:
         self._has_books = "level2" in channels
         self._spoilt = SpoiltBooks(state.spoilt)
         self._before = 0  # when the frame before was received, of the same connection
+        self._line: Line | None = None  # of the frame that is followed
         self.suspects: dict[str, int] = dict.fromkeys(state.suspects, 0)
 
     def add_products(self, products: Iterable[str]) -> None:
@@ -196,7 +201,7 @@ class Follower:
         return not self._spoilt.waits(message.frame.connection, product)
 
     def _follow_connection(self, frame: Frame) -> None:
-        line = self._coverage.follow(frame.connection, frame.received_at)
+        line = self._line = self._coverage.follow(frame.connection, frame.received_at)
         self._before = line.last_at
         self._spoilt.forget_before(frame.connection)
         # Whatever the frames held that were lost, which only their numbers tell.
@@ -209,6 +214,31 @@ class Follower:
             self._spoil(frame, "")
         line.index = frame.index
         line.last_at = frame.received_at
+
+    def _follow_numbers(self, message: Order | Trade, line: Line | None, product: str) -> None:
+        """Of `full`, which numbers its orders and trades together: whether messages were lost."""
+        number = whole(message.sequence, minimum=0)
+        if line is None or number is None or isinstance(message, LastTrade):
+            return
+        numbers = line.orders.get(product)
+        if isinstance(message, Trade):
+            if numbers is not None:
+                numbers.see_trade(number)
+            return
+        frame = message.frame
+        if not self._coverage.brings(frame.connection, _ORDERS, product):
+            # One that was unsubscribed meanwhile begins anew.
+            self._coverage.hear(frame.connection, _ORDERS, [product], frame.received_at)
+            numbers = None
+        if numbers is None:
+            if self._coverage.brings(frame.connection, _ORDERS, product):
+                line.orders[product] = OrderNumbers(number, frame.received_at)
+            return
+        before = numbers.at
+        if lost := numbers.follow(number, frame.received_at):
+            self._coverage.spoil(frame.connection, _ORDERS, product, before, lost)
+            if product in self._followed:
+                self.suspects[product] = frame.offset
 
     def _suspect(self, frame: Frame) -> None:
         """Any product that is followed may have had trades that this frame shows to be lost."""
@@ -228,6 +258,8 @@ class Follower:
             return
         if isinstance(message, (BookSnapshot, BookUpdate)) and not self._is_followed(message, message.product_id or ""):
             return
+        if isinstance(message, (Order, Trade)):
+            self._follow_numbers(message, self._line, message.product_id or "")
         if isinstance(message, (Ticker, BookSnapshot, BookUpdate, Auction, Order)) and (product := message.product_id):
             for channel in _CHANNELS_OF[type(message)]:
                 if not self._coverage.brings(frame.connection, channel, product):

@@ -308,6 +308,11 @@ def _reason(silence: Silence) -> str:
         seconds = (silence.last - silence.first) / 1e9
         why = "a frame could not be read, or not be kept"
         return f"{why}, so the book was not known until its next snapshot, for {seconds:.1f} s"
+    if silence.lost_frames and silence.channel == "full":
+        return (
+            f"messages were lost, {silence.lost_frames} by their numbers; "
+            "Coinbase does not say afterwards what became of the orders"
+        )
     if silence.lost_frames:
         return (
             f"frames of the connection were lost, {silence.lost_frames} by their numbers; "
