@@ -74,7 +74,7 @@ class Connection(Generic[A]):
         self._changed = threading.Condition()
         self._queue: deque[A] = deque()
         self._state: State = "running"
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._over = False  # nothing more comes from the source
         self._received = self._handed_over = self._dropped = self._in_hand = 0
         self._began_at = time.monotonic()
@@ -99,7 +99,7 @@ class Connection(Generic[A]):
                 raise
 
     @property
-    def failure(self) -> Exception | None:
+    def failure(self) -> BaseException | None:
         """What went wrong; None so far."""
         return self._failure
 
@@ -173,7 +173,7 @@ class Connection(Generic[A]):
             self._subscription.disposable = until_over.subscribe(
                 self._take, self._source_failed, self._source_completed
             )
-        except Exception as error:  # noqa: BLE001 a thread has no caller, so whatever was raised is told here
+        except BaseException as error:  # noqa: BLE001 a thread has no caller: whatever was raised, `sys.exit` too, is told
             self._source_failed(error)
 
     def _take(self, item: A) -> None:
@@ -189,7 +189,7 @@ class Connection(Generic[A]):
                 self._dropped += 1
             self._changed.notify_all()
 
-    def _source_failed(self, error: Exception) -> None:
+    def _source_failed(self, error: BaseException) -> None:
         with self._changed:
             if self._over:
                 return
@@ -219,7 +219,7 @@ class Connection(Generic[A]):
                     self._in_hand = 0
                     self._handed_over += self._state not in _ENDED
             self._finish()
-        except Exception as error:  # noqa: BLE001 likewise
+        except BaseException as error:  # noqa: BLE001 likewise
             self._fail(error)
         finally:
             self._subscription.dispose()
@@ -229,16 +229,16 @@ class Connection(Generic[A]):
         """Nothing more comes: tell the sink, which may still have something in hand."""
         if self._state == "disposed":
             return
-        if self._failure is not None:
-            self._sink.on_error(self._failure)
-            self._fail(self._failure)
+        if (failure := self._failure) is not None:
+            self._sink.on_error(failure if isinstance(failure, Exception) else RuntimeError(repr(failure)))
+            self._fail(failure)
             return
         self._sink.on_completed()
         with self._changed:
             if self._state not in _ENDED:
                 self._end("stopped" if self._state == "stopping" else "completed")
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         if self._state in _ENDED:
             return
         logger.opt(exception=error).error("[FAILED] The connection to {} ends: {}", self._name, error)

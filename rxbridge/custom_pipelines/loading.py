@@ -143,7 +143,7 @@ def _import_module(spec: str, name: str) -> ModuleType:
                 _SETTING, f"{spec!r}: there is no module {error.name!r}", f"it is looked for in {working} first"
             ) from error
         raise _cannot("be imported", spec, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _cannot("be imported", spec, error) from error
 
 
@@ -163,7 +163,7 @@ def _import_file(spec: str, path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         raise _cannot("be imported", spec, error) from error
     return module
@@ -192,14 +192,14 @@ def _builder(spec: str, function: Callable[..., Observable[CustomEvent]]) -> Bui
 def _try(spec: str, build: Build) -> None:
     try:
         events = build(reactivex.never(), ReplayClock(0))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _cannot("be built", spec, error) from error
     if not isinstance(events, Observable):  # pyright: ignore[reportUnnecessaryIsInstance] users' code
         given = type(events).__name__
         raise ConfigError(_SETTING, f"{spec!r} gives no Observable, but {given}", "return frames.pipe(...)")
 
 
-def _cannot(what: str, spec: str, error: Exception) -> ConfigError:
+def _cannot(what: str, spec: str, error: BaseException) -> ConfigError:
     """With the line of the user's that raised, rather than one of ours or of the import machinery."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [frame for frame in frames if not any(place in frame.filename for place in _NOT_THE_USERS)]

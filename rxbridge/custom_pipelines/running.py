@@ -48,7 +48,7 @@ class RunningPipeline:
         self._subscription: DisposableBase | None = None
         self._frame: Frame | None = None
         self._is_stateful = pipeline.is_stateful
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._reader = threading.get_ident()
 
     @property
@@ -70,7 +70,9 @@ class RunningPipeline:
             clock.advance_to(frame.received_at)
             self._frames.on_next(frame)
             clock.advance_to(frame.received_at)
-        except Exception as error:  # noqa: BLE001 - whatever a user's function raises, it is told as its failure
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - `sys.exit` too: on a thread, nobody would hear of it
             self._failed(error)
         finally:
             TAKES_DEAD_LETTERS.reset(before)
@@ -137,7 +139,7 @@ class RunningPipeline:
         key = f"{self.name} {frame.offset}.{len(self.letters) + 1}"
         self.letters.append(pipeline_letter(key, frame, f"{type(error).__name__}: {error}"))
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         self._failure = self._failure or error
 
     def _on_completed(self) -> None:

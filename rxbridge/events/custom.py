@@ -15,7 +15,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from rxbridge.errors import quoted
 from rxbridge.events.cleaning import clean, instant, naive_utc, shorten
-from rxbridge.events.raw import embeddable
+from rxbridge.events.raw import MAXIMUM_BYTES, MAXIMUM_DEPTH, embeddable
 from rxbridge.events.schema import EncodedEvent, GapMetrics, Metadata, Source
 from rxbridge.messages import Frame
 
@@ -229,4 +229,9 @@ def _payload(payload: Payload) -> bytes:
     except UnicodeEncodeError:
         # Half a surrogate pair, which only escapes can write; it is replaced below.
         data = json.dumps(msgspec.to_builtins(payload), sort_keys=True).encode()
-    return embeddable(data)
+    if len(data) > MAXIMUM_BYTES:
+        raise ValueError(f"a payload has at most {MAXIMUM_BYTES:,} bytes as JSON, not {len(data):,}")
+    kept = embeddable(data)
+    if not kept.startswith(b"{"):
+        raise ValueError(f"a payload has at most {MAXIMUM_DEPTH} levels, and keys that differ in more than NUL")
+    return kept

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rxbridge.errors import MissingExtra, RecordingError
-from rxbridge.messages import OWN_CONNECTION, Frame
+from rxbridge.messages import OWN_CONNECTION, Frame, line_of
 from rxbridge.recording.chunks import is_compressed
 from rxbridge.recording.files import numbered, numbers
 from rxbridge.recording.lines import LATEST_SECONDS, Mark, frame_line, mark_line
@@ -98,6 +98,8 @@ class RecordingWriter:
         self._closed = False
         # By connection, the index that its next frame has.
         self._expected: dict[int, int] = {}
+        # When the newest frame of each line was received.
+        self._newest_of_line: dict[int, int] = {}
         self._number = max(numbers(self._path), default=0)
         self._open()
 
@@ -187,11 +189,13 @@ class RecordingWriter:
         """Write the marks that the frame needs before it; the connection that its line must name."""
         connection = frame.connection
         expected = self._expected.get(connection)
-        if expected is None and self._frames and connection != OWN_CONNECTION:
-            gap = Mark("gap", None, 0, self._newest, frame.received_at)
+        # Of a line that is new here nothing is missing, though others were there before.
+        before = self._newest_of_line.get(line_of(connection))
+        if expected is None and before is not None and connection != OWN_CONNECTION:
+            gap = Mark("gap", None, 0, before, frame.received_at)
         elif expected is not None and frame.index > expected:
             missing = frame.index - expected
-            gap = Mark("gap", connection, expected, self._newest, frame.received_at, missing)
+            gap = Mark("gap", connection, expected, before or self._newest, frame.received_at, missing)
         else:
             gap = None
         if gap is not None:
@@ -203,6 +207,8 @@ class RecordingWriter:
             file.current = connection
         self._expected.pop(connection, None)
         self._expected[connection] = frame.index + 1
+        if connection != OWN_CONNECTION:
+            self._newest_of_line[line_of(connection)] = frame.received_at
         if len(self._expected) > _MOST_CONNECTIONS:
             self._expected.pop(next(iter(self._expected)))
         return None if connection == file.current else connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -109,6 +110,24 @@ def test_what_the_sink_raises_ends_the_source_and_is_raised(wait_for: Wait) -> N
     with pytest.raises(OSError, match="no room for 7"):
         connection.wait(30)
     assert disposed.wait(30)
+
+
+def leave(_item: int) -> None:
+    sys.exit(4)
+
+
+@pytest.mark.parametrize("of_the_source", [False, True])
+def test_who_leaves_by_sys_exit_is_heard_of(*, of_the_source: bool) -> None:
+    source = Subject[int]() if not of_the_source else reactivex.of(1).pipe(ops.do_action(leave))
+    connection = connect(source).to([].append if of_the_source else leave)
+    if isinstance(source, Subject):
+        while connection.statistics().handed_over == 0 and connection.failure is None:
+            source.on_next(1)
+
+    with pytest.raises(SystemExit):
+        connection.wait(30)
+
+    assert connection.statistics().state == "failed"
 
 
 def test_the_end_of_a_block_shows_a_failure_but_hides_none(wait_for: Wait) -> None:

@@ -1,6 +1,7 @@
 """Users' pipelines in the delivery half: what is made, acknowledged, held back, and made again after a restart."""
 
 import json
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -208,6 +209,10 @@ def test_the_built_in_pipeline_and_two_others_share_a_frame() -> None:
         assert half.statistics.received == half.statistics.delivered + half.statistics.dead == 8
 
 
+def deep(levels: int) -> dict[str, Any]:
+    return {"in": deep(levels - 1)} if levels else {}
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [
@@ -224,6 +229,11 @@ def test_the_built_in_pipeline_and_two_others_share_a_frame() -> None:
         ({"timestamp": "yesterday"}, "ValueError: no time in ISO 8601: 'yesterday'"),
         ({"timestamp": 1.5}, "TypeError: a timestamp is a datetime, an integer or text, not float"),
         ({"timestamp": 10**30}, "OverflowError: "),
+        (
+            {"payload": {"text": "x" * 2**20}},
+            "ValueError: a payload has at most 1,048,576 bytes as JSON, not 1,048,587",
+        ),
+        ({"payload": deep(40)}, "ValueError: a payload has at most 32 levels, and keys"),
     ],
 )
 def test_an_event_that_can_never_be_taken_is_a_dead_letter_of_its_frame(said: dict[str, Any], words: str) -> None:
@@ -279,6 +289,25 @@ def test_a_frame_at_which_a_pipeline_fails_twice_is_withheld_from_it(wait_for: C
         after = Half(journal, failing_at(2))
         assert after.run()
         assert list(after.contents()) == ["size-4"]
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_a_pipeline_that_leaves_by_sys_exit_fails_like_any_other(wait_for: Callable[..., None]) -> None:
+    def said(frame: Frame) -> CustomEvent:
+        if frame.offset == 2:
+            sys.exit(3)
+        return event("Frame", {}, event_id=f"frame-{frame.offset}")
+
+    with MemoryJournal() as journal:
+        append(journal, [HEARTBEAT] * 3)
+        half = Half(journal, lambda frames, _scheduler: frames.pipe(ops.map(said)))
+        half.delivery.start()
+
+        wait_for(lambda: journal.cursor(CONSUMER) == 3)
+
+        assert half.delivery.drain(10)
+        assert list(half.contents()) == ["frame-1", "frame-3"]
+        assert [(letter.offset, letter.reason) for letter in journal.dead_letters()] == [(2, "SystemExit: 3")]
 
 
 @pytest.mark.usefixtures("no_backoff")

@@ -88,6 +88,7 @@ def test_what_is_none_is_told_with_what_to_do(name: str, words: str) -> None:
     [
         ("import no_such_thing", "ModuleNotFoundError: No module named 'no_such_thing'"),
         ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(2)", "cannot be imported: SystemExit: 2"),
         ("def pipeline(frames:", "cannot be imported: SyntaxError"),
         ("def pipeline(frames):\n    raise KeyError('x')", "cannot be built: KeyError: 'x'"),
     ],

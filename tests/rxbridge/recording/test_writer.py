@@ -95,15 +95,31 @@ def test_readers_that_know_only_ts_and_data_can_read_it(tmp_path: Path) -> None:
 
 def test_a_connection_and_what_is_missing_are_marked(path: Path) -> None:
     with RecordingWriter(path) as writer:
-        for one in (frame(0), frame(1), frame(4), frame(0, connection=9, at=START + 10_000_000_000)):
+        for one in (frame(0), frame(1), frame(4), frame(0, connection=1007, at=START + 10_000_000_000)):
             writer.append(one)
     assert list(marks(path)) == [
         Mark("connect", 7, 0),
         Mark("gap", 7, 2, since=START + 1_000_000_000, until=START + 4_000_000_000, frames=2),
         Mark("connect", 7, 4),
         Mark("gap", since=START + 4_000_000_000, until=START + 10_000_000_000),
-        Mark("connect", 9, 0),
+        Mark("connect", 1007, 0),
     ]
+
+
+def test_a_second_line_is_no_gap_and_its_next_connection_is_one_of_its_own(path: Path) -> None:
+    with RecordingWriter(path) as writer:
+        append_all(
+            writer,
+            [
+                frame(0, connection=1000),
+                frame(0, connection=1001, at=START + 1),
+                frame(1, connection=1000, at=START + 2),
+                frame(0, connection=2001, at=START + 3),
+            ],
+        )
+        assert writer.statistics().gaps == 1
+
+    assert [mark for mark in marks(path) if mark.kind == "gap"] == [Mark("gap", since=START + 1, until=START + 3)]
 
 
 def test_a_frame_that_looks_like_a_mark_is_a_frame(path: Path) -> None:
