@@ -6,16 +6,17 @@
 `attempt` and `parse` map what may fail, `only` and `dedupe` filter, `crosses_above`, `crosses_below` and `changes_by`
 notice, `batch`, `conflate`, `throttle`, `sample_latest` and `rate_limit` thin out in time, `retry_with_backoff` and
 `stall_after` keep a source alive, `detect_gaps` and `with_latency` say how good it is, `group_by_product` and
-`join_by_time` take streams apart and together, `order_books` keeps an `OrderBook` of each product, `mid`, `spread`,
-`micro_price`, `book_imbalance`, `trade_flow_imbalance`, `returns`, `volatility` and `zscore` measure, and
-`SteadyScheduler` keeps the time. They know of no application, do no I/O, and read no clock but that of the scheduler
-that they are given.
+`join_by_time` take streams apart and together, `candles` and `order_books` gather what a product did and where it
+stands, `mid`, `spread`, `micro_price`, `vwap`, `book_imbalance`, `trade_flow_imbalance`, `returns`, `volatility` and
+`zscore` measure, and `SteadyScheduler` keeps the time. They know of no application, do no I/O, and read no clock but
+that of the scheduler that they are given.
 """
 
 from operators.attempt import attempt, parse
 from operators.batch import batch
 from operators.book_imbalance import book_imbalance
 from operators.books import order_books
+from operators.candles import candles
 from operators.changes_by import changes_by
 from operators.conflate import conflate
 from operators.crosses import crosses_above, crosses_below
@@ -37,6 +38,7 @@ from operators.steady import SteadyScheduler
 from operators.throttle import throttle
 from operators.trade_flow_imbalance import trade_flow_imbalance
 from operators.volatility import volatility
+from operators.vwap import vwap
 from operators.with_latency import with_latency
 from operators.zscore import zscore
 
@@ -47,6 +49,7 @@ __all__ = [
     "attempt",
     "batch",
     "book_imbalance",
+    "candles",
     "changes_by",
     "conflate",
     "crosses_above",
@@ -70,6 +73,7 @@ __all__ = [
     "throttle",
     "trade_flow_imbalance",
     "volatility",
+    "vwap",
     "with_latency",
     "zscore",
 ]

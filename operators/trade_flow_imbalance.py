@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -13,6 +12,7 @@ from operators._exact import EXACT, ROUNDED, Number, exact
 from operators._measure import measure
 from operators._moments import Moment, nanoseconds, span_of
 from operators._per_key import PerKey
+from operators._sums import WindowOfSums
 
 A = TypeVar("A")
 
@@ -139,7 +139,7 @@ def trade_flow_imbalance(
         raise ValueError(f"must be positive: {most_trades=}, {most_products=}")
 
     def make() -> Callable[[T], Flow[T] | None]:
-        windows = PerKey(lambda _: _Window(span, most_trades), most_products)
+        windows = PerKey(lambda _: WindowOfSums(span, most_trades), most_products)
 
         def flow(item: T) -> Flow[T] | None:
             size, time, side = exact(item.size), nanoseconds(item.time), item.taker_side
@@ -148,53 +148,11 @@ def trade_flow_imbalance(
             if size < 0:
                 raise ValueError(f"a negative size: {size}")
             window = windows.of(item.product_id)
-            if not window.add(time, size, buys=_BUYS[side]):
+            bought, sold = (size, _NOTHING) if _BUYS[side] else (_NOTHING, size)
+            if not window.add(time, bought, sold):
                 return None
-            return Flow(item, window.bought, window.sold, len(window))
+            return Flow(item, window.first, window.second, len(window))
 
         return flow
 
     return measure(make, failed, late)
-
-
-class _Window:
-    """The trades up to the newest one, by time, and their sums, from which what leaves is subtracted exactly."""
-
-    __slots__ = ("_most", "_span", "_trades", "bought", "sold")
-
-    def __init__(self, span: int, most: int) -> None:
-        self._span = span
-        self._most = most
-        self._trades: deque[tuple[int, Decimal, bool]] = deque()
-        self.bought = self.sold = _NOTHING
-
-    def __len__(self) -> int:
-        return len(self._trades)
-
-    def add(self, time: int, size: Decimal, *, buys: bool) -> bool:
-        """Whether the trade is in the window; one that is older changes nothing."""
-        trades = self._trades
-        if not trades or time >= trades[-1][0]:
-            trades.append((time, size, buys))
-        elif time <= trades[-1][0] - self._span:
-            return False
-        else:
-            place = len(trades) - 1
-            while place and trades[place - 1][0] > time:
-                place -= 1
-            trades.insert(place, (time, size, buys))
-        if buys:
-            self.bought = EXACT.add(self.bought, size)
-        else:
-            self.sold = EXACT.add(self.sold, size)
-        start = trades[-1][0] - self._span
-        while trades[0][0] <= start or len(trades) > self._most:
-            self._leave()
-        return True
-
-    def _leave(self) -> None:
-        _, size, buys = self._trades.popleft()
-        if buys:
-            self.bought = EXACT.subtract(self.bought, size)
-        else:
-            self.sold = EXACT.subtract(self.sold, size)

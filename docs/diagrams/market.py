@@ -10,6 +10,7 @@ from reactivex import Observable
 from docs.diagrams.scene import scene
 from operators import (
     book_imbalance,
+    candles,
     micro_price,
     mid,
     order_books,
@@ -17,9 +18,12 @@ from operators import (
     spread,
     trade_flow_imbalance,
     volatility,
+    vwap,
     zscore,
 )
+from operators._moments import nanoseconds
 from operators.book_view import BookReset, BookTrouble, BookView
+from operators.candle import Candle
 from operators.measured import Measured
 from operators.order_book import Level
 from operators.testing import Quote, Snapshot, Trade, Update, VirtualTime, quotes, trades
@@ -123,6 +127,37 @@ def view_of(bids: str, asks: str, clock: VirtualTime) -> BookView[BookMessage]:
 def flow_label(item: Trade | Flow[Trade]) -> str:
     """A trade by what its taker did, and a result by the signed volume."""
     return f"{item.net:+f}" if isinstance(item, Flow) else f"{item.taker_side} {item.size}"
+
+
+def candle_label(item: Trade | Candle) -> str:
+    """A trade by its price; a candle by open, high, low and close, with a mark of what it is."""
+    if isinstance(item, Trade):
+        return item.price
+    mark = f" revision {item.revision}" if item.revision else "" if item.is_closed else " so far"
+    return f"{item.open} {item.high} {item.low} {item.close}{mark}"
+
+
+def interval_of(item: Trade | Candle) -> int:
+    """A candle has the colour of its trades."""
+    return (item.start if isinstance(item, Candle) else nanoseconds(item.time)) // 10_000_000_000
+
+
+@scene("candles", label=candle_label, colour=interval_of)
+def candles_scene(clock: VirtualTime) -> Observable[Candle]:
+    late = {"price": 9, "at": 8}
+    source = clock.cold(trades("a---b---c-----d-----l-----e------|", a=1, b=3, c=2, d=4, l=late, e=5))
+    return source.pipe(candles(10))
+
+
+def average_label(item: Trade | Measured[Trade, Decimal]) -> str:
+    """A trade by its size and price, and a result by its value."""
+    return f"{item.value:.3g}" if isinstance(item, Measured) else f"{item.size} at {item.price}"
+
+
+@scene("vwap", label=average_label, colour=lambda item: getattr(item, "item", item))
+def vwap_scene(clock: VirtualTime) -> Observable[Measured[Trade, Decimal]]:
+    source = clock.cold(trades("a----b----c----d----|", a=(10, 1), b=(20, 1), c=(30, 2), d=(10, 4)))
+    return source.pipe(vwap(11))
 
 
 @scene("trade_flow_imbalance", label=flow_label, colour=lambda item: getattr(item, "item", item))

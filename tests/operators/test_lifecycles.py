@@ -28,6 +28,7 @@ from operators import (
     attempt,
     batch,
     book_imbalance,
+    candles,
     changes_by,
     conflate,
     crosses_above,
@@ -51,6 +52,7 @@ from operators import (
     throttle,
     trade_flow_imbalance,
     volatility,
+    vwap,
     with_latency,
     zscore,
 )
@@ -138,6 +140,7 @@ CYCLE_OF: Mapping[str, Cycle] = {
         lambda scheduler: lambda source: source.pipe(order_books(scheduler=scheduler), book_imbalance()),
         (snapshot(), bid("10"), bid("12")),
     ),
+    "candles": Operator(lambda _: candles(2, unfinished=True), [trade(1, at=second) for second in (1, 2, 0, 5, 4)]),
     "changes_by": Operator(lambda _: changes_by(itself, itself, amount=1)),
     "conflate": Operator(lambda scheduler: conflate(SOON, itself, scheduler=scheduler)),
     "crosses_above": Operator(lambda _: crosses_above(3, itself, ignore)),
@@ -166,6 +169,7 @@ CYCLE_OF: Mapping[str, Cycle] = {
     "trade_flow_imbalance": Operator(
         lambda _: trade_flow_imbalance(2), [trade(1, at=second, side="sell") for second in (1, 2, 0, 5, 4)]
     ),
+    "vwap": Operator(lambda _: vwap(2), [trade(1, at=second) for second in (1, 2, 0, 5, 4)]),
     "volatility": Operator(lambda _: volatility(itself, ignore, seconds=1e-9, least=2, time=itself)),
     "with_latency": Operator(lambda scheduler: with_latency(itself, scheduler=scheduler)),
     "zscore": Operator(lambda _: zscore(itself, ignore, count=3)),
