@@ -13,17 +13,20 @@ from reactivex import Observable
 
 from operators import (
     book_imbalance,
+    candles,
     micro_price,
     mid,
     returns,
     spread,
     trade_flow_imbalance,
     volatility,
+    vwap,
     zscore,
 )
 from operators._moments import nanoseconds
 from operators._moving import MovingMoments
 from operators.book_view import BookMessage, BookView
+from operators.candle import Candle
 from operators.measured import Measured
 from operators.order_book import Level
 from operators.testing import Quote, Trade, quote, trade
@@ -54,6 +57,8 @@ def measurements(count: int) -> list[Measurement]:
         ("spread", spread(), quotes, _spread_loop),
         ("micro_price", micro_price(), quotes, _micro_price_loop),
         ("book_imbalance", book_imbalance(_DEPTH), views, _imbalance_loop),
+        ("candles", candles(_WINDOW), trades, _candles_loop),
+        ("vwap", vwap(_WINDOW), trades, _vwap_loop),
         ("trade_flow_imbalance", trade_flow_imbalance(_WINDOW), trades, _flow_loop),
         ("returns, log", returns(_second, _first, kind="log"), prices_of_keys, _returns_loop),
         ("volatility", volatility(_second, _first, count=_WINDOW), numbers, _volatility_loop),
@@ -123,6 +128,79 @@ def _flow_loop(trades: Iterable[Trade], take: Take) -> None:
             _, gone, bought = window.popleft()
             sums[bought] -= gone
         take(Flow(item, sums[1], sums[0], len(window)))
+
+
+class _Minute:
+    """A candle as one would keep it by hand, with the order of its trades."""
+
+    def __init__(self, start: int, price: Decimal, size: Decimal, order: tuple[int, int]) -> None:
+        self.start = start
+        self.open = self.high = self.low = self.close = price
+        self.first = self.last = order
+        self.volume, self.turnover, self.trades = size, price * size, 1
+
+
+def _candles_loop(trades: Iterable[Trade], take: Take) -> None:
+    """Of trades that come in order: a late one would open a candle of the past again."""
+    opened: OrderedDict[str, _Minute] = OrderedDict()
+    for item in trades:
+        time, price, size = nanoseconds(item.time), Decimal(item.price), Decimal(item.size)
+        if size < 0 or not (size.is_finite() and price.is_finite()):
+            continue
+        start, order, key = time - time % _SPAN, (time, int(item.trade_id or 0)), item.product_id
+        candle = opened.get(key)
+        if candle is None or start > candle.start:
+            if candle is not None:
+                take(_closed(key, candle))
+            opened[key] = _Minute(start, price, size, order)
+            opened.move_to_end(key)
+            continue
+        opened.move_to_end(key)
+        if order < candle.first:
+            candle.open, candle.first = price, order
+        if order >= candle.last:
+            candle.close, candle.last = price, order
+        candle.high, candle.low = max(candle.high, price), min(candle.low, price)
+        candle.volume += size
+        candle.turnover += price * size
+        candle.trades += 1
+
+
+def _closed(product: str, candle: _Minute) -> Candle:
+    return Candle(
+        product_id=product,
+        start=candle.start,
+        end=candle.start + _SPAN,
+        open=candle.open,
+        high=candle.high,
+        low=candle.low,
+        close=candle.close,
+        volume=candle.volume,
+        turnover=candle.turnover,
+        trades=candle.trades,
+    )
+
+
+def _vwap_loop(trades: Iterable[Trade], take: Take) -> None:
+    windows: OrderedDict[str, tuple[deque[tuple[int, Decimal, Decimal]], list[Decimal]]] = OrderedDict()
+    for item in trades:
+        time, price, size = nanoseconds(item.time), Decimal(item.price), Decimal(item.size)
+        if size < 0 or not (size.is_finite() and price.is_finite()):
+            continue
+        key = item.product_id
+        if key in windows:
+            windows.move_to_end(key)
+        else:
+            windows[key] = deque(), [Decimal(), Decimal()]
+        window, sums = windows[key]
+        window.append((time, size, price * size))
+        sums[0] += size
+        sums[1] += price * size
+        while window[0][0] <= time - _SPAN:
+            _, gone, turnover = window.popleft()
+            sums[0] -= gone
+            sums[1] -= turnover
+        take(Measured(item, sums[1] / sums[0]))
 
 
 def _returns_loop(prices: Iterable[tuple[str, str]], take: Take) -> None:

@@ -92,30 +92,45 @@ class _Building:
         )
 
 
+class _Needed:
+    """The smallest offset of all candles that may still change, if it is known."""
+
+    __slots__ = ("is_known", "since")
+
+    def __init__(self) -> None:
+        self.is_known = True
+        self.since: int | None = None
+
+
 class _Product:
     """The candles of one product that may still change; those that start before `closed_to` are closed."""
 
-    __slots__ = ("candles", "closed_to", "empties", "id", "newest", "price")
+    __slots__ = ("_needed", "candles", "closed_to", "empties", "id", "newest", "price")
 
-    def __init__(self, product: Hashable) -> None:
+    def __init__(self, product: Hashable, needed: _Needed) -> None:
         self.id: Any = product
+        self._needed = needed
         self.candles: dict[int, _Building] = {}
         self.closed_to: int | None = None
         self.newest = 0
-        self.price = _NOTHING
+        self.price: Decimal | None = None
         self.empties = 0
 
     def add(self, trade: ReadTrade, rules: Rules) -> _Building | None:
         """The candle that the trade has changed; None if it comes too late."""
         start = trade.time - trade.time % rules.span
         if self.closed_to is None:
-            self.closed_to = start
+            # What would still be open if there had been a trade before.
+            self.closed_to = (trade.time - rules.grace) // rules.span * rules.span
         elif start < self.closed_to - rules.revisable:
             return None
         candle = self.candles.get(start)
         if candle is None:
             candle = self.candles[start] = _Building(start, trade.price)
+        before = candle.offset
         candle.add(trade)
+        if candle.offset != before:
+            self._needed.is_known = False
         return candle
 
     def close(self, now: int, rules: Rules) -> list[_Building]:
@@ -123,11 +138,12 @@ class _Product:
         self.newest = max(self.newest, now)
         end = (self.newest - rules.grace) // rules.span * rules.span
         closed: list[_Building] = []
+        before = self.closed_to
         while self.closed_to is not None and self.closed_to < end:
             candle = self.candles.get(self.closed_to)
             if candle is not None:
                 self.price, self.empties = candle.close, 0
-            elif self.empties < rules.empty:
+            elif self.price is not None and self.empties < rules.empty:
                 self.empties += 1
                 candle = self.candles[self.closed_to] = _Building(self.closed_to, self.price)
             if candle is not None:
@@ -137,10 +153,11 @@ class _Product:
                 # On to the next interval that has trades.
                 self.closed_to = min([start for start in self.candles if start > self.closed_to], default=end)
                 self.closed_to = min(self.closed_to, end)
-        if self.closed_to is not None:
+        if self.closed_to is not None and self.closed_to != before:
             oldest = self.closed_to - rules.revisable
             for start in [start for start in self.candles if start < oldest]:
                 del self.candles[start]
+                self._needed.is_known = False
         return closed
 
 
@@ -150,7 +167,8 @@ class Market:
     def __init__(self, rules: Rules, most_products: int) -> None:
         self._rules = rules
         self._left: list[tuple[_Product, _Building, bool]] = []
-        self._products = PerKey(_Product, most_products, self._leave)
+        self._needed = _Needed()
+        self._products = PerKey(lambda product: _Product(product, self._needed), most_products, self._leave)
         self._known: dict[Hashable, _Product] = {}
 
     def trade(self, product_id: str | None, trade: ReadTrade) -> list[Candle] | None:
@@ -193,19 +211,28 @@ class Market:
 
     def _leave(self, product: _Product) -> None:
         del self._known[product.id]
+        self._needed.is_known = False
         self._left += [
             (product, candle, False)
             for start, candle in sorted(product.candles.items())
             if start >= (product.closed_to or 0)
         ]
 
+    def _needed_from(self) -> int | None:
+        """The smallest offset of all candles that may still change. There may be thousands, so it is remembered."""
+        needed = self._needed
+        if not needed.is_known:
+            offsets = [one.offset for product in self._known.values() for one in product.candles.values()]
+            needed.since = min([offset for offset in offsets if offset is not None], default=None)
+            needed.is_known = True
+        return needed.since
+
     def _told(self, made: list[tuple[_Product, _Building, bool]]) -> list[Candle]:
         """As they are emitted, after those of products that had to make room."""
         made, self._left = self._left + made, []
         if not made:
             return []
-        offsets = [one.offset for product in self._known.values() for one in product.candles.values()]
-        holds = min([offset for offset in offsets if offset is not None], default=None)
+        holds = self._needed_from()
         told: list[Candle] = []
         # From the last to the first, since one is safe only when those behind it, which need their trades too, are.
         for product, building, is_closed in reversed(made):

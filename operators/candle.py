@@ -59,7 +59,8 @@ class Candle:
         revision: How often the candle was told when it was closed, before this time.
         is_closed: Whether its interval is over; else it is told as it is so far.
         holds: The smallest `offset` that was told of any trade of a candle that may still change, whatever its product:
-            whoever begins there again makes the same candles from here on. None if there is no such candle, or offset.
+            whoever begins there again, and passes over what has been told, makes the same candles from here on. Some of
+            what is passed over is of fewer trades. None if there is no such candle, or offset.
     """
 
     product_id: str | None

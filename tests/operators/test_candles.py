@@ -307,10 +307,21 @@ def test_every_trade_is_in_one_candle_or_was_told_of(
             assert fresh == sorted(fresh)
 
 
-@given(_trades, st.integers(1, 20), st.integers(0, 2), st.integers(0, 30))
+def test_the_first_trade_closes_nothing_that_may_still_come() -> None:
+    late: list[Trade] = []
+    got = made(
+        [trade(1, at=140), trade(2, at=138), trade(3, at=160)], candles(10, lateness=5, late=late.append, empty=9)
+    )
+
+    assert late == []
+    assert [numbers(candle)[:2] for candle in got] == [(130, 2), (140, 1), (160, 3)]
+
+
+@given(_trades, st.integers(1, 20), st.integers(0, 2), st.integers(0, 30), st.integers(0, 15))
 def test_whoever_begins_again_where_the_last_candle_says_makes_the_same_ones(
-    drawn: list[tuple[str, int, int, int]], seconds: int, revisions: int, stop: int
+    drawn: list[tuple[str, int, int, int]], seconds: int, revisions: int, stop: int, lateness: int
 ) -> None:
+    operator: Any = candles(seconds, revisions=revisions, lateness=lateness)
     items = [
         Match(
             product_id=product,
@@ -322,13 +333,13 @@ def test_whoever_begins_again_where_the_last_candle_says_makes_the_same_ones(
         )
         for number, (product, at, price, size) in enumerate(drawn, 1)
     ]
-    whole = [one for one in made(items, candles(seconds, revisions=revisions)) if one.is_closed]
+    whole = [one for one in made(items, operator) if one.is_closed]
     stop = min(stop, len(whole))
     if not stop or whole[stop - 1].holds is None:
         return
     begin = whole[stop - 1].holds or 0
 
-    again = [one for one in made(items[begin - 1 :], candles(seconds, revisions=revisions)) if one.is_closed]
+    again = [one for one in made(items[begin - 1 :], operator) if one.is_closed]
 
     # What was made before the stop may come once more, some of it of fewer trades; behind it all is the same.
     behind = whole[stop:]
