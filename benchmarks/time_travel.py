@@ -18,7 +18,8 @@ from pathlib import Path
 
 from reactivex import operators as ops
 
-from operators import ReplayClock, batch, conflate, crosses_above, only, parse
+from operators import ReplayClock, batch, candles, changes_by, conflate, crosses_above, only, parse, vwap
+from operators.measured import Measured
 from rxbridge import recording
 from rxbridge.coinbase.decoding import decode
 from rxbridge.messages import Frame, Ticker, Trade
@@ -68,7 +69,7 @@ def frames(count: int) -> Iterator[Frame]:
 
 
 def play(path: Path) -> Played:
-    """Candles with vwap of a minute, alerts, conflated quotes and batches, each output with its time in the digest."""
+    """Candles, averages that have moved, alerts, conflated quotes and batches, each with its time in the digest."""
     began, clock, digest, outputs = time.perf_counter(), ReplayClock(), hashlib.sha256(), 0
 
     def note(name: str) -> Callable[[object], None]:
@@ -81,32 +82,14 @@ def play(path: Path) -> Played:
 
     messages = recording.frames(path, scheduler=clock).pipe(parse(decode, failed=_fail), ops.share())
     trades = messages.pipe(only(Trade), ops.share())
-    trades.pipe(ops.map(_Minutes().add), ops.filter(bool)).subscribe(note("candle"))
+    trades.pipe(candles(60)).subscribe(note("candle"))
+    trades.pipe(vwap(300), ops.map(_average), changes_by(_value, _first, percent=1)).subscribe(note("average"))
     trades.pipe(crosses_above(ALERT, _price, _product, rearm=0.5), ops.map(_brief)).subscribe(note("alert"))
     trades.pipe(batch(count=1000, seconds=5, scheduler=clock), ops.map(len)).subscribe(note("batch"))
     quotes = messages.pipe(only(Ticker), conflate(1.0, key=_product, scheduler=clock))
     quotes.pipe(ops.map(_brief)).subscribe(note("quote"))
     clock.start()
     return Played(time.perf_counter() - began, outputs, digest.hexdigest())
-
-
-class _Minutes:
-    """The candle of each product's minute, exact, as one would write it by hand: told when the next one begins."""
-
-    def __init__(self) -> None:
-        self._open: dict[str | None, tuple[str, list[Decimal]]] = {}
-
-    def add(self, trade: Trade) -> tuple[object, ...] | None:
-        minute, price, size = (trade.time or "")[:16], Decimal(str(trade.price)), Decimal(str(trade.size))
-        begun = self._open.get(trade.product_id)
-        if begun is None or begun[0] != minute:
-            self._open[trade.product_id] = (minute, [price, price, price, price, size, price * size])
-            return None if begun is None else (trade.product_id, *begun[1][:5], begun[1][5] / begun[1][4])
-        numbers = begun[1]
-        numbers[1:4] = max(numbers[1], price), min(numbers[2], price), price
-        numbers[4] += size
-        numbers[5] += price * size
-        return None
 
 
 def _price(trade: Trade) -> float:
@@ -119,6 +102,18 @@ def _product(message: Trade | Ticker) -> str:
 
 def _brief(message: Trade | Ticker) -> tuple[object, object]:
     return message.product_id, message.price
+
+
+def _average(result: Measured[Trade, Decimal]) -> tuple[str, Decimal]:
+    return _product(result.item), result.value
+
+
+def _first(average: tuple[str, Decimal]) -> str:
+    return average[0]
+
+
+def _value(average: tuple[str, Decimal]) -> Decimal:
+    return average[1]
 
 
 def _fail(frame: Frame, error: Exception) -> None:
