@@ -119,7 +119,14 @@ class Book:
     """
 
     def __init__(
-        self, random: Random, *, bid: int, ask: int, size_at: Callable[[int], int], depth: int = DEPTH
+        self,
+        random: Random,
+        *,
+        bid: int,
+        ask: int,
+        size_at: Callable[[int], int],
+        depth: int = DEPTH,
+        resized: Callable[[Side, int, int, int], None] | None = None,
     ) -> None:
         """Fill a book.
 
@@ -129,6 +136,7 @@ class Book:
             ask: The best ask, above it.
             size_at: Makes up the size of what is newly offered at a price.
             depth: How many levels a side has, about; fewer bids where there are not so many prices above 0.
+            resized: Is told of every change but what `take` takes: the side, the price, the size before and after.
         """
         self._random = random
         self._depth = max(1, depth)
@@ -136,6 +144,7 @@ class Book:
         self._sides: dict[Side, _Levels] = {"buy": _Levels("buy"), "sell": _Levels("sell")}
         self._bids, self._asks = self._sides["buy"], self._sides["sell"]
         self._watches: list[Watch] = []
+        self._resized = resized
         self.quote(bid, ask)
 
     @property
@@ -216,7 +225,7 @@ class Book:
             raise ValueError(f"{size} at {price} cannot be had: the best is {levels.levels(1)[0]}")
         if not left and len(levels) == 1:
             raise ValueError("it is the last level of its side")
-        self._set(side, price, left)
+        self._put(side, price, left)
         if not left:
             self._fill(side)
 
@@ -274,9 +283,14 @@ class Book:
             self._set(side, price, 0)
 
     def _set(self, side: Side, price: int, size: int) -> None:
-        levels = self._sides[side]
-        if levels.size(price) == size:
+        before = self._sides[side].size(price)
+        if before == size:
             return
-        levels.set(price, size)
+        if self._resized is not None:
+            self._resized(side, price, before, size)
+        self._put(side, price, size)
+
+    def _put(self, side: Side, price: int, size: int) -> None:
+        self._sides[side].set(price, size)
         for watch in self._watches:
             watch.changed[side, price] = None

@@ -35,7 +35,7 @@ EXCHANGE = {
 }
 
 KEYED = {
-    "full": "the orders that are traded, and the trades, without a hole in the sequence",
+    "full": "all orders and trades, without a hole in the sequence: who hears them has the book",
     "level2": "as level2_batch, every 10 ms",
     "rfq_matches": "every second, a trade that answered a request for quotes; takes no products",
 }

@@ -26,7 +26,8 @@ from rxbridge.simulator.batches import (
 )
 from rxbridge.simulator.book import DEPTH
 from rxbridge.simulator.market import BOOK_CHANGES_PER_SECOND, LONGEST_SWEEP, Market, Tick
-from rxbridge.simulator.orders import OrderTeller
+from rxbridge.simulator.order_flow import Step
+from rxbridge.simulator.orders import order_frame
 from rxbridge.simulator.products import Product
 from rxbridge.simulator.protocol import Subscription
 from rxbridge.simulator.session import Feed, Session
@@ -159,7 +160,9 @@ class LiveFeed(Feed):
         self._audience = Audience()
         self._books = BookBatches(self.markets, self._audience, clock.now_ns)
         self._fast_books = BookBatches(self.markets, self._audience, clock.now_ns, "level2")
-        self._orders = {name: OrderTeller(market.product, seed) for name, market in self.markets.items()}
+        for market in self.markets.values():
+            market.flow.tell = partial(self._tell_order, market.product)
+            market.flow.is_heard = partial(self._audience.listens, "full", market.product.product_id)
         self._requests = Random(f"{seed} requests for quotes")  # noqa: S311  (a market, not a secret)
         self._rfq_trades = 0
         self._tickers = TickerBatches(self.markets, self._audience)
@@ -249,20 +252,15 @@ class LiveFeed(Feed):
 
     def _order(self, market: Market) -> int:
         at_most = LONGEST_SWEEP if self._trades_left is None else min(LONGEST_SWEEP, self._trades_left)
-        before = market.sequence
         ticks = market.order(self.clock.now_ns(), at_most=at_most)
-        self._tell_orders(market.product, before, ticks)
         if self._trades_left is not None:
             self._trades_left -= len(ticks)
         for tick in ticks:
             self._publish(market.product, tick)
         return len(ticks)
 
-    def _tell_orders(self, product: Product, before: int, ticks: Sequence[Tick]) -> None:
-        product_id = product.product_id
-        if self._audience.listens("full", product_id):
-            for kind, frame in self._orders[product_id].tell(before, ticks):
-                self._audience.push(kind, "full", product_id, partial(bytes, frame))
+    def _tell_order(self, product: Product, step: Step) -> None:
+        self._audience.push(step.kind, "full", product.product_id, partial(order_frame, product, step))
 
     def _answer_a_request(self) -> None:
         traded = [market for market in self.markets.values() if market.has_traded]

@@ -14,6 +14,7 @@ import msgspec
 
 from rxbridge.simulator.book import DEPTH, Book, Side
 from rxbridge.simulator.day import Day
+from rxbridge.simulator.order_flow import OrderFlow
 from rxbridge.simulator.products import SIZE_DECIMALS, Product
 
 VOLATILITY = 2e-5
@@ -36,6 +37,9 @@ SWEEP_PROBABILITY = 0.25
 
 LONGEST_SWEEP = 12
 
+ORDERS_A_GONE_ONE = 20
+"""Up to three orders come with each that is matched, and are canceled at once."""
+
 BOOK_CHANGES_PER_SECOND = 10.0
 """How many orders come and go in a book between the trades, unless something else is said."""
 
@@ -53,7 +57,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         trade_id: One more than that of the product's previous trade.
-        sequence: Rises within the product, with holes: messages that nobody sees here have the numbers between.
+        sequence: Rises within the product, with holes: what happens to orders has the numbers between, see `OrderFlow`.
         time_ns: Nanoseconds since the Unix epoch, in whole microseconds. All trades of one taker's order share it.
         price: In price steps.
         size: In size units.
@@ -98,7 +102,7 @@ class Market:
     Attributes:
         product: What is traded.
         book: What is bid and asked now.
-        sequence: The newest of the numbers that messages have.
+        flow: What happens to the orders.
         is_halted: Whether no orders come and go besides those that are traded.
     """
 
@@ -140,7 +144,8 @@ class Market:
             opened_ns,
         )
         self._volume_before = round((DAYS_A_MONTH - 1) * self._day.volume * self._random.uniform(0.5, 1.5))
-        self.sequence: int = self._random.randrange(100_000_000, 100_000_000_000)
+        name = f"{seed} {product.product_id}"
+        self.flow: OrderFlow = OrderFlow(self._random.randrange(100_000_000, 100_000_000_000), opened_ns, name)
         self._first_id = self._random.randrange(10_000_000, 1_000_000_000)
         self._next_id = self._first_id
         self._time_ns = opened_ns
@@ -152,12 +157,24 @@ class Market:
         self._book_changes_per_second = book_changes_per_second
         dice = Random(f"{seed} {product.product_id} book")  # noqa: S311  (a market, not a secret)
         bid = max(1, round(self._middle))
-        self.book: Book = Book(dice, bid=bid, ask=bid + 1, size_at=lambda price: self._size(price, dice), depth=depth)
+        self.book: Book = Book(
+            dice,
+            bid=bid,
+            ask=bid + 1,
+            size_at=lambda price: self._size(price, dice),
+            depth=depth,
+            resized=self.flow.resize,
+        )
         if product.kind == "untraded":
             return
         self.order(opened_ns, at_most=1)
         while (made := self._next_id - self._first_id - 1) < history:
             self.order(opened_ns + (made + 1) * spacing_ns, at_most=min(LONGEST_SWEEP, history - made))
+
+    @property
+    def sequence(self) -> int:
+        """The newest of the numbers that messages have."""
+        return self.flow.sequence
 
     @property
     def has_traded(self) -> bool:
@@ -183,8 +200,9 @@ class Market:
     def settle(self, time_ns: int) -> None:
         """Let the orders come and go that would have by this time, as far as the trades allow.
 
-        Trades do not depend on it: they are the same whenever, and however often, it is called.
+        Trades do not depend on it, but for their numbers: they are the same whenever, and however often, it is called.
         """
+        self.flow.time_ns = max(self.flow.time_ns, time_ns)
         if self.is_halted:
             self._settled_ns = time_ns
             return
@@ -207,15 +225,18 @@ class Market:
         bid, ask = self._quotes()
         side: Side = "buy" if random.random() < 0.5 else "sell"  # noqa: PLR2004  (a coin)
         taker_order_id = self._order_id()
-        self.sequence += random.randint(2, 60)
+        gone = random.randint(2, 60) // ORDERS_A_GONE_ONE
         matches = self._matches(side, ask if side == "buy" else bid, at_most)
         self.settle(self._time_ns)
         self.book.quote(bid, ask)
-        self.book.expect("sell" if side == "buy" else "buy", [(price, size) for price, size, _ in matches])
-        ticks: list[Tick] = []
-        for price, size, maker_order_id in matches:
-            self.sequence += 2 if ticks else 0
-            ticks.append(self._match(side, price, size, maker_order_id, taker_order_id))
+        makers: Side = "sell" if side == "buy" else "buy"
+        self.book.expect(makers, [(price, size) for price, size, _ in matches])
+        worst = matches[-1][0]
+        self.flow.pass_by(gone, side, worst)
+        self.flow.offer(makers, {price: self.book.size(makers, price) for price, _, _ in matches}, matches)
+        self.flow.take(taker_order_id, side, worst, sum(size for _, size, _ in matches))
+        ticks = [self._match(side, price, size, maker, taker_order_id) for price, size, maker in matches]
+        self.flow.fill(taker_order_id, side, worst)
         self._latest = ticks[-1]
         return ticks
 
@@ -260,7 +281,7 @@ class Market:
     def _match(self, side: Side, price: int, size: int, maker_order_id: str, taker_order_id: str) -> Tick:
         trade = Trade(
             trade_id=self._next_id,
-            sequence=self.sequence,
+            sequence=self.flow.sequence + 1,
             time_ns=self._time_ns,
             price=price,
             size=size,
@@ -272,6 +293,7 @@ class Market:
         self._kept[trade.trade_id] = trade
         self._kept.pop(trade.trade_id - self._trades_kept, None)
         self._day.add(price, trade.size, self._time_ns)
+        self.flow.match(trade)
         self.book.take("sell" if side == "buy" else "buy", price, size)
         bid, ask = self.book.best_bid, self.book.best_ask
         return Tick(

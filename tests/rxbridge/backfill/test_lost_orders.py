@@ -227,7 +227,7 @@ def true_losses(journal: MemoryJournal) -> list[tuple[int, int, int]]:
 
 
 def test_of_a_market_over_sockets_every_lost_message_lies_in_a_gap(run: Run, tmp_path: Path) -> None:
-    faults = [Fault("drop", type=kind, probability=0.05) for kind in ("match", "received", "open", "done")]
+    faults = [Fault("drop", type=kind, probability=0.05) for kind in ("match", "open", "change", "done")]
     with (
         MemoryJournal() as journal,
         Simulator(products=(BTC,), rate=100.0, credentials=KEY, faults=faults) as simulator,

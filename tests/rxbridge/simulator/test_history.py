@@ -57,8 +57,9 @@ def test_it_is_the_market_that_was_there_before(history: int, spacing: float, se
     assert len(market.trade_ids) == history + 1
     then = before.page(limit=10**6)[-history - 1 :]
     now = market.page(limit=10**6)
-    assert [msgspec.structs.replace(trade, time_ns=0) for trade in then] == [
-        msgspec.structs.replace(trade, time_ns=0) for trade in now
+    # The numbers of the messages depend on the time as well, as orders come and go.
+    assert [msgspec.structs.replace(trade, time_ns=0, sequence=0) for trade in then] == [
+        msgspec.structs.replace(trade, time_ns=0, sequence=0) for trade in now
     ]
     assert all(newer.time_ns >= older.time_ns for newer, older in pairwise(now))
     assert now[0].time_ns <= START_NS

@@ -62,7 +62,7 @@ def test_full_tells_the_trades_of_matches_and_every_number_in_between(simulate: 
         assert sum(sizes) == Decimal(received[taker]["size"])
     filled = {order for order, frame in done.items() if frame["reason"] == "filled"}
     assert filled <= takers | {frame["maker_order_id"] for frame in frames if frame["type"] == "match"}
-    assert {frame["type"] for frame in frames} == {"received", "open", "match", "done"}
+    assert {frame["type"] for frame in frames} == {"received", "open", "match", "done", "change"}
 
 
 def test_level2_is_the_book_of_level2_batch(simulate: Simulate, connect: Connect) -> None:
