@@ -11,7 +11,8 @@ from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.abc import SchedulerBase
 
-from operators import only, parse
+from operators import candles, dedupe, only, parse
+from operators.candle import Candle as PackageCandle
 from rxbridge.coinbase.decoding import decode
 from rxbridge.events import CustomEvent, dead_letter, event
 from rxbridge.messages import Frame, Trade
@@ -66,12 +67,43 @@ def as_event(closed: tuple[Candle, int]) -> CustomEvent:
 
 
 def pipeline(frames: Observable[Frame]) -> Observable[CustomEvent]:
-    candles = Candles()
     return frames.pipe(
         parse(decode, dead_letter),
         only(Trade),
-        parse(candles, dead_letter),
+        parse(Candles(), dead_letter),
         ops.map(as_event),
+    )
+
+
+def library(frames: Observable[Frame]) -> Observable[CustomEvent]:
+    """The same intervals by the operator of the package."""
+    return frames.pipe(
+        parse(decode, dead_letter),
+        only(Trade),
+        dedupe(key_of, remember=1000),
+        candles(SECONDS, revisions=0, failed=dead_letter),
+        ops.filter(is_closed),
+        ops.map(as_library_event),
+    )
+
+
+def key_of(trade: Trade) -> tuple[str | None, str]:
+    return trade.product_id, str(trade.trade_id)
+
+
+def is_closed(candle: PackageCandle) -> bool:
+    return candle.is_closed
+
+
+def as_library_event(candle: PackageCandle) -> CustomEvent:
+    start = candle.start // 1_000_000_000
+    return event(
+        f"Candle of {candle.product_id}",
+        {"product": candle.product_id, "start": start, "trades": candle.trades, "volume": candle.volume},
+        timestamp=candle.start,
+        event_id=f"candle-{candle.product_id}-{start}",
+        service="candles",
+        holds=candle.holds,
     )
 
 
