@@ -78,6 +78,12 @@ class OrderFlow:
         """At a price there is so much from now on, where there was so much."""
         if not old:
             self._begun[side, price] = self.sequence + 1
+        if not self.is_heard():
+            # As below, without a step: nobody listens to most of a large market.
+            self.sequence += 1 if old else 2
+            if not new:
+                del self._begun[side, price]
+        elif not old:
             self._place(self._id(self.sequence + 1), side, price, new)
         elif new:
             order_id = self._id(self._begun[side, price])
@@ -118,6 +124,9 @@ class OrderFlow:
 
     def pass_by(self, times: int, side: Side, price: int) -> None:
         """So many orders come that are canceled at once, and never in the book."""
+        if not self.is_heard():
+            self.sequence += 2 * times
+            return
         for _ in range(times):
             order_id = self._id(self.sequence + 1)
             self._step("received", order_id, side, price, 1)
