@@ -14,6 +14,7 @@ from loguru import logger
 from rxbridge.cli.run import STATUS_EVERY_SECONDS, Signals
 from rxbridge.cli.status import StatusLine
 from rxbridge.config import load
+from rxbridge.errors import RxBridgeError
 from rxbridge.recorder import Recorder
 from rxbridge.recording import RecordingWriter
 from rxbridge.telemetry.logging import configure, log_uncaught
@@ -43,7 +44,13 @@ def record_feed(
     with Signals(stop.set), RecordingWriter(path, rotate_bytes=rotate_bytes, rotate_seconds=rotate_seconds) as writer:
         logger.info("[RECORDING] {} of {} to {}", settings.feed.protocol, ", ".join(settings.feed.products), path)
         recorder = Recorder(settings, writer, stop)
-        recorder.run(_teller(status, writer, recorder), seconds)
+        try:
+            recorder.run(_teller(status, writer, recorder), seconds)
+        except RxBridgeError:
+            # What was never begun, such as with a key that is none, is not in the way of the next try.
+            if not writer.statistics().frames:
+                writer.statistics().path.unlink(missing_ok=True)
+            raise
         status.show("")
     logger.info("[STOPPED] {}", summary(writer, recorder))
 

@@ -19,6 +19,7 @@ from rxbridge.config import load
 from rxbridge.errors import ConfigError
 from rxbridge.playing import Selection, selection
 from rxbridge.recording.chunks import COMPRESSED, PLAIN
+from rxbridge.recording.files import files_of
 from rxbridge.replaying import KeptJournal, Recording, ReplayBridge
 from rxbridge.telemetry.logging import configure, log_uncaught
 from rxbridge.telemetry.statistics import Statistics
@@ -58,11 +59,14 @@ def source_of(recording: Path | None, journal: Path | None) -> Recording | KeptJ
 
     Raises:
         ConfigError: Neither is given, or both; or there is no such journal.
+        RecordingError: There is no such recording.
     """
     if (recording is None) == (journal is None):
         raise ConfigError("FILE", "name a recording, or a journal by --from-journal, and not both")
-    if journal is None:
+    if recording is not None:
+        files_of(recording)  # before anything is made for it
         return Recording(str(recording))
+    assert journal is not None, "one of the two is given"  # noqa: S101
     if not journal.exists():
         raise ConfigError("--from-journal", f"there is no journal at {journal}")
     return KeptJournal(str(journal))

@@ -106,6 +106,16 @@ def test_a_disk_that_takes_no_more_ends_it_and_says_so(tmp_path: Path) -> None:
     assert len(recorded(path)) > 50
 
 
+def test_a_start_that_fails_leaves_no_file_in_the_way_of_the_next(command: Callable[..., Any], tmp_path: Path) -> None:
+    key = {f"RXBRIDGE_FEED_API_{name}": "no base64!" for name in ("KEY", "SECRET", "PASSPHRASE")}
+    with Simulator(products=("BTC-USD",)) as simulator:
+        arguments = ("record", tmp_path / "day.jsonl", "--products", "BTC-USD", "--feed-url", simulator.url)
+        running = command(*arguments, "--channels", "full", **key)
+        assert running.wait() == 78
+    assert "feed.api_secret: is not base64" in running.stderr
+    assert list(tmp_path.glob("day*")) == []
+
+
 def test_a_failure_to_subscribe_ends_it(command: Callable[..., Any], tmp_path: Path) -> None:
     with Simulator(products=("BTC-USD",), rate=10) as simulator:
         running = command("record", tmp_path / "day.jsonl", "--products", "NO-SUCH", "--feed-url", simulator.url)

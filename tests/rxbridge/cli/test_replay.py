@@ -152,6 +152,15 @@ def test_arguments_that_make_no_sense(
     assert said in running.stderr
 
 
+def test_a_recording_that_is_not_there_ends_it_before_anything_is_made(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    running = command("replay", tmp_path / "day.jsonl", PULSESTREAM_API_KEY=KEY)
+    assert running.wait() == 69
+    assert "there is neither this file nor day-0001.jsonl" in running.stderr
+    assert list(tmp_path.glob("day*")) == []
+
+
 def test_a_journal_of_something_else_is_left_alone(
     replay: Callable[..., Any], recording: Callable[..., Path], database: Path, tmp_path: Path
 ) -> None:
