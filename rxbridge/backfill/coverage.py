@@ -122,6 +122,7 @@ class Coverage:
         self._lines = state.lines
         self._channels = tuple(channels)
         self._products = frozenset(products)
+        self._wanted_again: dict[str, int] = {}  # when, of products that were not wanted for a while
         self._silences: list[Silence] = []
         self._decided: list[Silence] = []
         self._looked_at = 0
@@ -142,6 +143,8 @@ class Coverage:
     def keep_products(self, products: Collection[str], now: int) -> None:
         """From now on these are all; a silence of any other ends here, at `now`, in nanoseconds since the epoch."""
         gone = self._products - frozenset(products)
+        back = self._wanted_again.keys() & frozenset(products) - self._products
+        self._wanted_again |= dict.fromkeys(gone | back, now)
         self._products = frozenset(products)
         for channel in self._channels:
             self._end(channel, gone, now)
@@ -245,7 +248,8 @@ class Coverage:
                 self._broken(channel, product, since, at, lost_frames)
             others = [line.brings.get(channel, ()) for line in self._lines.values()]
             for product in self._products.difference(silent, brought.get(channel, ()), *others):
-                covered[product] = Covered(max(at, covered[product].decided_to) if product in covered else at)
+                known = covered[product].decided_to if product in covered else 0
+                covered[product] = Covered(max(at, known, self._wanted_again.get(product, 0)))
                 silent[product] = Break(covered[product].decided_to, lost_frames)
             self._take_ended(channel)
         self._tell_decided()

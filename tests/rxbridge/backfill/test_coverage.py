@@ -130,3 +130,26 @@ def _lines(draw: st.DrawFn) -> list[Up]:
 @example([Up(0, 0, 1), Up(0, 52, 60), Up(1, 2, 3), Up(1, 53, 60)])
 def test_all_that_no_line_brought_is_told_and_nothing_else(ups: list[Up]) -> None:
     assert seconds_of(played(ups)) == truly_silent(ups)
+
+
+def test_of_a_product_that_comes_back_only_the_time_in_which_it_was_wanted_is_told() -> None:
+    """The other line has not come back by then, so all that is known of it is older than what was told already."""
+    coverage = Coverage(CoverageState(), [CHANNEL], (BTC,))
+    old, new, other, other_new = (connection(up) for up in (Up(0, 10, 20), Up(0, 30, 70), Up(1, 10, 15), Up(1, 60, 70)))
+
+    def at(second: int) -> int:
+        return OPENED + second * SECOND
+
+    for each, last in ((old, 20), (other, 15)):
+        line = coverage.follow(each, at(10))
+        coverage.hear(each, CHANNEL, (BTC,), at(10), settled=True)
+        line.last_at = at(last)
+    coverage.spoil(other, CHANNEL, BTC, at(15))
+    coverage.follow(new, at(30)).last_at = at(30)
+    coverage.keep_products((), at(40))
+    assert seconds_of(coverage.take_silences()) == [(20, 40)]
+    coverage.keep_products((BTC,), at(50))
+    coverage.follow(other_new, at(60))
+    coverage.hear(new, CHANNEL, (BTC,), at(61), settled=True)
+
+    assert seconds_of(coverage.take_silences()) == [(50, 61)]
