@@ -171,7 +171,9 @@ class ReplayBridge(Bridge):
             ConfigError: It has frames of something else.
         """
         there = self._journal.size().last_offset
-        replayed = msgspec.json.encode(_Replayed(self._source, self._selection, self._first()))
+        # Whichever way it is named, from wherever.
+        source = msgspec.structs.replace(self._source, path=str(Path(self._source.path).resolve()))
+        replayed = msgspec.json.encode(_Replayed(source, self._selection, self._first()))
         if there and self._journal.recall(_NOTE) != replayed:
             path = self._settings.journal.path
             raise ConfigError("journal.path", f"{path} holds frames, and not of this replay", "use another one")

@@ -94,9 +94,9 @@ class _Receiver:
             pass  # like every other effect of a dispose, told below
         except FeedError as error:
             failure = error
-        except Exception as error:  # noqa: BLE001, a thread has no caller, so whatever was raised is told here
+        except BaseException as error:  # noqa: BLE001, a thread has no caller: whatever was raised, `sys.exit` too, is told
             logger.opt(exception=error).error("[FAILED] The feed ends: its subscriber, or the feed itself, failed")
-            failure = error
+            failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
         if self.lifeline.disposed:
             self._websocket.send_close()
         self.lifeline.close()

@@ -53,6 +53,7 @@ def test_a_recording_is_delivered_once_however_often_it_is_replayed(
 ) -> None:
     path = recording(trades=500)
     assert replay(path).wait() == 0
+    assert replay(path.relative_to(tmp_path)).wait() == 0  # the same one, by another name
     ids = stored(database)
     assert len(ids) == len(set(ids)) == 1000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -354,6 +355,20 @@ def test_a_subscriber_that_raises_ends_the_feed_and_is_told(feed_server: Serve) 
     assert [type(error) for error in errors] == [FullError, FullError]
     wait_for(lambda: not feed_threads() and not server.open)
     assert len(server.connections) == 2
+
+
+def test_a_subscriber_that_leaves_by_sys_exit_leaves_no_connection(feed_server: Serve) -> None:
+    def serve(server: FeedServer, connection: ServerConnection) -> None:
+        server.subscribed(connection)
+        connection.send(TICKER, text=True)
+        connection.recv()
+
+    server = feed_server(serve)
+    errors: list[Exception] = []
+    feed(server.url).subscribe(lambda _: sys.exit(3), errors.append)
+    wait_for(lambda: len(errors) == 1)
+    assert str(errors[0]) == "SystemExit(3)"
+    wait_for(lambda: not feed_threads() and not server.open)
 
 
 @pytest.mark.parametrize(
