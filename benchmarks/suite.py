@@ -15,6 +15,8 @@ SLOW, BUSY, FAST, FULL = 20, 1_000, 10_000, 0
 """Frames a second; the last is as fast as they are taken."""
 
 REFERENCE = "b"
+MOST_TIMES_THE_LOOP = 3
+"""What an operator may cost, in terms of the same logic as a plain loop."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,11 @@ def aims(findings: Findings) -> list[Aim]:
         _at_most("peak RSS at full load, MB", full.peak_rss_megabytes, 100),
         _at_most("longest delay of a trade by a snapshot of 5 MB, ms", findings.book_delay.added_milliseconds, 250),
         _at_most("CPU per event at 10,000/s, times that at 1,000/s", fast.cpu_microseconds / busy.cpu_microseconds, 1),
+        _at_most(
+            "the operator that costs most, times its plain loop",
+            max(cost.times_the_loop or 0 for cost in findings.operators),
+            MOST_TIMES_THE_LOOP,
+        ),
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from benchmarks.books import BookDelay
 from benchmarks.per_item import Cost
 from benchmarks.runs import CONTENDERS
-from benchmarks.suite import BUSY, FAST, FULL, REFERENCE, SLOW, Findings, Summary, aims
+from benchmarks.suite import BUSY, FAST, FULL, MOST_TIMES_THE_LOOP, REFERENCE, SLOW, Findings, Summary, aims
 
 _COLUMNS: list[tuple[str, int, Callable[[Summary], float | None]]] = [
     ("events/s", FULL, lambda summary: summary.events_per_second),
@@ -97,14 +97,31 @@ def _aims(findings: Findings) -> list[str]:
 
 def _costs(findings: Findings) -> list[str]:
     return [
-        *_aligned([["CPU µs an item", "operator", "plain loop"], *map(_cost, findings.operators)]),
+        *_aligned([["CPU µs an item", "operator", "plain loop", "times"], *map(_cost, findings.operators)]),
+        *_above(findings.operators),
         "",
         *_aligned([["CPU µs a frame", "stage"], *(_cost(cost)[:2] for cost in findings.stages)]),
     ]
 
 
+def _above(costs: Sequence[Cost]) -> list[str]:
+    """The operators that miss their aim, by name."""
+    above = [
+        f"{cost.name} {cost.times_the_loop:.1f}"
+        for cost in costs
+        if cost.times_the_loop is not None and cost.times_the_loop > MOST_TIMES_THE_LOOP
+    ]
+    return [f"Above {MOST_TIMES_THE_LOOP} times the plain loop: {', '.join(above) or 'none'}"]
+
+
 def _cost(cost: Cost) -> list[str]:
-    return [cost.name, f"{cost.microseconds:.2f}", "" if cost.plain_loop is None else f"{cost.plain_loop:.2f}"]
+    loop, times = cost.plain_loop, cost.times_the_loop
+    return [
+        cost.name,
+        f"{cost.microseconds:.2f}",
+        "" if loop is None else f"{loop:.2f}",
+        "" if times is None else f"{times:.1f}",
+    ]
 
 
 def _rate(rate: int) -> str:

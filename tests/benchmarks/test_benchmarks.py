@@ -89,6 +89,19 @@ def test_the_table_has_a_row_for_each_contender_and_each_aim(quick):
     assert "Nothing was lost in any run." in lines
 
 
+def test_the_operators_above_three_times_their_plain_loop_are_listed(quick):
+    printed, found = quick
+    (line,) = (line for line in printed.splitlines() if line.startswith("Above 3 times the plain loop: "))
+    times = {
+        cost["name"]: cost["microseconds"] / cost["plain_loop"] for cost in found["operators"] if cost["plain_loop"]
+    }
+    above = [f"{name} {ratio:.1f}" for name, ratio in times.items() if ratio > 3]
+    assert line.partition(": ")[2] == (", ".join(above) or "none")
+    (aim,) = (aim for aim in found["aims"] if "plain loop" in aim["text"])
+    assert aim["figure"] == max(times.values())
+    assert aim["met"] == (not above)
+
+
 def test_frames_are_tickers_of_one_length_with_rising_trade_ids():
     tickers = [json.loads(payload(index, b"2026-01-01T00:00:00")) for index in (0, 1, 99_999)]
     assert [ticker["trade_id"] - tickers[0]["trade_id"] for ticker in tickers] == [0, 1, 99_999]
