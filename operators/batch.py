@@ -141,13 +141,13 @@ class _Batching(SerialEmission[A, list[A]]):
                 return
             if self._held_bytes + size > self._most_bytes and self._held:
                 self._close()
-            self._held.append(item)
+            held = self._held
+            held.append(item)
             self._held_bytes += size
-            held = len(self._held)
             set_alarm = False
-            if held >= self._most or self._held_bytes >= self._most_bytes:
+            if len(held) >= self._most or self._held_bytes >= self._most_bytes:
                 self._close()
-            elif held == 1:
+            elif len(held) == 1:
                 set_alarm = self._open()
             closed = self._closed
         if set_alarm:

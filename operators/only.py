@@ -92,12 +92,16 @@ def only(
         TypeError: Something that is no class is given.
     """
     isinstance(None, types)  # raises now, rather than at the first item, for what is no class
+    # Asked for each item: one class is tested faster than a tuple of it.
+    kinds = types[0] if len(types) == 1 else types
 
     def operator(source: Observable[object]) -> Observable[Any]:
         def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            emit = observer.on_next
+
             def on_next(item: object) -> None:
-                if isinstance(item, types):
-                    observer.on_next(item)
+                if isinstance(item, kinds):
+                    emit(item)
                 elif otherwise is not None:
                     try:
                         otherwise(item)

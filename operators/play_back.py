@@ -98,11 +98,14 @@ class _Player(Generic[A]):
         self._observer = observer
         self._items: Iterator[A] | None = None
         self._disposed = threading.Event()
+        # The same, for who asks before each item.
+        self._over = False
         # Held while the items are in use: an iterator must not be closed while it runs.
         self._busy = threading.Lock()
 
     def dispose(self) -> None:
         """Emit nothing more, and let go of the items: now, or when who is at it has returned."""
+        self._over = True
         self._disposed.set()
         self._close_if_free()
 
@@ -140,11 +143,11 @@ class _Player(Generic[A]):
 
         def play() -> None:
             nonlocal item
-            on_next, reach, is_over = self._observer.on_next, clock.reach, self._disposed.is_set
+            on_next, reach = self._observer.on_next, clock.reach
             try:
-                while not is_over():
+                while not self._over:
                     on_next(item)
-                    if is_over():
+                    if self._over:
                         break
                     item = next(items, _END)
                     if item is _END:
@@ -154,7 +157,7 @@ class _Player(Generic[A]):
                         current.disposable = clock.schedule_at(moment, action)
                         break
             except Exception as error:
-                if is_over():
+                if self._over:
                     # The subscriber has failed after its end, where no observer listens any more.
                     raise
                 self._end(error)
@@ -212,6 +215,7 @@ class _Player(Generic[A]):
         return None
 
     def _end(self, error: Exception | None = None) -> None:
+        self._over = True
         self._disposed.set()
         if error is None:
             self._observer.on_completed()

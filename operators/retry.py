@@ -143,6 +143,7 @@ class _Retrying(DisposableBase, Generic[A]):
     ) -> None:
         self._source = source
         self._observer = observer
+        self._emit = observer.on_next
         self._policy = policy
         self._subscribe_scheduler = subscribe_scheduler
         self._attempt = 0
@@ -176,7 +177,7 @@ class _Retrying(DisposableBase, Generic[A]):
         try:
             if self._attempt and (self._policy.good is None or self._policy.good(item)):
                 self._attempt = 0
-            self._observer.on_next(item)
+            self._emit(item)
         except Exception as error:  # noqa: BLE001 what a user's function or the subscriber raises is not the source's
             self._fail(error)
 
