@@ -183,7 +183,8 @@ class RecordingWriter:
             return True
         if self._rotate_nanoseconds is None or not file.begun_at:
             return False
-        return frame.received_at - file.begun_at >= self._rotate_nanoseconds
+        # A clock that was set back by more is no reason to go on with the file until it has caught up.
+        return abs(frame.received_at - file.begun_at) >= self._rotate_nanoseconds
 
     def _mark(self, file: _File, frame: Frame) -> int | None:
         """Write the marks that the frame needs before it; the connection that its line must name."""

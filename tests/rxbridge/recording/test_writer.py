@@ -106,6 +106,15 @@ def test_a_connection_and_what_is_missing_are_marked(path: Path) -> None:
     ]
 
 
+def test_a_clock_that_is_set_back_by_more_than_a_file_lasts_begins_the_next_file(tmp_path: Path) -> None:
+    frames = [frame(0), frame(1), frame(2, at=START - 3600 * 1_000_000_000), frame(3, at=START - 3599 * 1_000_000_000)]
+    with RecordingWriter(tmp_path / "day.jsonl", rotate_seconds=60) as writer:
+        append_all(writer, frames)
+        assert writer.statistics().files == 2
+
+    assert again(tmp_path / "day.jsonl") == frames
+
+
 def test_a_second_line_is_no_gap_and_its_next_connection_is_one_of_its_own(path: Path) -> None:
     with RecordingWriter(path) as writer:
         append_all(
