@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import operators
 from benchmarks.frames import payload, websocket_frames, websocket_snapshots
 from benchmarks.runs import percentile
 from benchmarks.sink import event_ids
@@ -87,6 +88,12 @@ def test_the_table_has_a_row_for_each_contender_and_each_aim(quick):
         (line,) = (line for line in lines if line.startswith(aim["text"]))
         assert line.endswith("met" if aim["met"] else "missed")
     assert "Nothing was lost in any run." in lines
+
+
+def test_every_operator_has_a_line_beside_its_plain_loop(quick):
+    _, found = quick
+    measured = {cost["name"].partition(",")[0] for cost in found["operators"] if cost["plain_loop"]}
+    assert measured >= {name for name in operators.__all__ if name.islower()}
 
 
 def test_the_operators_above_three_times_their_plain_loop_are_listed(quick):
