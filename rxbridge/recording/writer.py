@@ -225,6 +225,10 @@ class RecordingWriter:
         try:
             self._file = _File(path, self._compressor(), time.monotonic() + self._flush_seconds)
         except FileExistsError as error:
+            if rotates:
+                # Another writer's, which was begun meanwhile.
+                self._open()
+                return
             raise RecordingError(os.fspath(path), "is there already, and is not written over") from error
         except OSError as error:
             raise RecordingError(os.fspath(path), f"cannot be made: {error.strerror or error}") from error

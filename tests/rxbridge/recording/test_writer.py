@@ -115,6 +115,20 @@ def test_a_clock_that_is_set_back_by_more_than_a_file_lasts_begins_the_next_file
     assert again(tmp_path / "day.jsonl") == frames
 
 
+def test_two_writers_of_one_name_leave_each_others_files_alone(tmp_path: Path) -> None:
+    path = tmp_path / "day.jsonl"
+    with RecordingWriter(path, rotate_seconds=2) as one, RecordingWriter(path, rotate_seconds=2) as other:
+        for number in range(6):
+            one.append(frame(number))
+            other.append(frame(number, connection=8))
+        assert one.statistics().files == other.statistics().files == 3
+
+    read_again = again(path)
+    for connection in (7, 8):
+        of_it = [one for one in read_again if one.connection == connection]
+        assert of_it == [frame(number, connection=connection) for number in range(6)]
+
+
 def test_a_second_line_is_no_gap_and_its_next_connection_is_one_of_its_own(path: Path) -> None:
     with RecordingWriter(path) as writer:
         append_all(
@@ -298,14 +312,16 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_next_file_that_cannot_be_made_ends_it(tmp_path: Path) -> None:
-    writer = RecordingWriter(tmp_path / "recording.jsonl", rotate_seconds=1)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    writer = RecordingWriter(folder / "recording.jsonl", rotate_seconds=1)
     writer.append(frame(0))
-    (tmp_path / "recording-0002.jsonl").touch()
+    moved = folder.rename(tmp_path / "moved")
     for _ in range(2):
-        with pytest.raises(RecordingError, match="is there already"):
+        with pytest.raises(RecordingError, match="cannot be made: No such file or directory"):
             writer.append(frame(5))
     writer.close()
-    assert list(read_frames([tmp_path / "recording-0001.jsonl"])) == [frame(0)]
+    assert list(read_frames([moved / "recording-0001.jsonl"])) == [frame(0)]
 
 
 @pytest.mark.parametrize("at", [-1, LATEST_SECONDS * 1_000_000_000])
