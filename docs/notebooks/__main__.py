@@ -3,9 +3,9 @@
 import sys
 import tempfile
 
-from docs.notebooks.pages import NOTEBOOKS, executed, write
+from docs.notebooks.pages import NOTEBOOKS, executed, read, write
 
 for path in NOTEBOOKS:
     if not sys.argv[1:] or path.stem.partition("_")[0] in sys.argv[1:]:
         with tempfile.TemporaryDirectory(prefix="rxbridge-notebook-") as folder:
-            write(path, executed(path, folder))
+            write(path, executed(read(path), folder))

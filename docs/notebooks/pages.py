@@ -30,13 +30,17 @@ class Page(NamedTuple):
     pictures: dict[str, str]
 
 
-def executed(path: Path, folder: str | os.PathLike[str]) -> Any:
-    """A notebook with its outputs: run from top to bottom, in a kernel of its own, in this folder.
+def read(path: Path) -> Any:
+    """A notebook as its file has it."""
+    return cast("Any", nbformat).read(path, as_version=4)
+
+
+def executed(notebook: Any, folder: str | os.PathLike[str]) -> Any:
+    """The notebook with its outputs: run from top to bottom, in a kernel of its own, in this folder.
 
     Raises:
         CellExecutionError: A cell has raised.
     """
-    notebook = cast("Any", nbformat).read(path, as_version=4)
     place = {"metadata": {"path": os.fspath(folder)}}
     NotebookClient(notebook, timeout=_CELL_SECONDS, kernel_name="python3", resources=place).execute()
     return notebook

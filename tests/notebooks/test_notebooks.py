@@ -6,9 +6,40 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from docs.notebooks.pages import FOLDER, NOTEBOOKS, PICTURES, executed, page_of, page_path, pictures_of, source_of
+from docs.notebooks.pages import (
+    FOLDER,
+    NOTEBOOKS,
+    PICTURES,
+    executed,
+    page_of,
+    page_path,
+    pictures_of,
+    read,
+    source_of,
+)
 
 INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")
+
+BEFORE = """
+import contextlib, os, threading, time
+
+def connections():
+    own = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # it was closed in this moment
+            own.add(os.readlink(f"/proc/self/fd/{name}"))
+    inodes = [line.split()[9] for line in open("/proc/self/net/tcp").readlines()[1:]]
+    return {inode for inode in inodes if f"socket:[{inode}]" in own}
+
+opened_before = set(threading.enumerate()) | connections()
+"""
+AFTER = """
+deadline = time.monotonic() + 10
+while left := (set(threading.enumerate()) | connections()) - opened_before:
+    assert time.monotonic() < deadline, f"{left} are left"
+    time.sleep(0.05)
+"""
+"""What a notebook has opened is closed at its end; it may take a moment."""
 
 
 def name_of(path: Path) -> str:
@@ -27,9 +58,13 @@ def test_they_are_numbered_and_listed() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
 # The kernel's own libraries warn about event loops and paths; what a notebook does is none of their business.
 @pytest.mark.filterwarnings("default")
-def test_it_runs_from_top_to_bottom_and_leaves_no_file(path: Path, tmp_path: Path) -> None:
-    notebook = executed(path, tmp_path)
+def test_it_runs_from_top_to_bottom_and_leaves_nothing(path: Path, tmp_path: Path) -> None:
+    notebook = read(path)
+    around = [nbformat.v4.new_code_cell(source) for source in (BEFORE, AFTER)]
+    notebook.cells = [around[0], *notebook.cells, around[1]]
+    executed(notebook, tmp_path)
 
+    notebook.cells = notebook.cells[1:-1]
     page = page_of(path, notebook)
     assert not list(tmp_path.iterdir())
     if notebook.metadata.get("rxbridge", {}).get("reproducible"):
@@ -40,7 +75,7 @@ def test_it_runs_from_top_to_bottom_and_leaves_no_file(path: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
 def test_its_outputs_are_stripped(path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
 
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not any(cell.outputs or cell.execution_count for cell in cells)
@@ -51,7 +86,7 @@ def test_its_page_is_of_the_notebook_as_it_is(path: Path) -> None:
     page = page_path(path).read_text(encoding="utf-8")
 
     place = 0
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read(path).cells:
         assert source_of(cell) in page[place:], "run `make notebooks`"
         place = page.index(source_of(cell), place) + 1
     for text, target in re.findall(r"\[([^\]]*)\]\((?!https?://|#)([^)#]+)", page):
