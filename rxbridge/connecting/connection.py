@@ -148,7 +148,8 @@ class Connection(Generic[A]):
         if not self.wait(seconds):
             self.dispose()
         with self._changed:
-            return self._handed_over == self._received
+            # A sink that was given everything, and was not let finish, may still have had some of it in hand.
+            return self._state != "disposed" and self._handed_over == self._received
 
     def dispose(self) -> None:
         """End at once, from any thread: what waits is dropped. Threads and sockets are gone a moment later."""

@@ -164,6 +164,24 @@ def test_a_stop_that_takes_too_long_drops_and_says_so(wait_for: Wait) -> None:
     assert gate.disposed
 
 
+def test_a_stop_that_does_not_let_the_sink_finish_does_not_say_that_all_was_delivered(wait_for: Wait) -> None:
+    class Finishing(Gate):
+        def on_next(self, value: Any) -> None:
+            self.told.append(value)
+
+        def on_completed(self) -> None:
+            self.began.set()
+            assert self.open.wait(30)
+
+    sink = Finishing()
+    connection = connect(reactivex.of(1, 2)).to(sink)
+    wait_for(sink.began.is_set)
+
+    assert connection.stop(0.05) is False
+
+    assert connection.statistics().state == "disposed"
+
+
 def test_disposing_lets_a_source_go_that_is_held_back() -> None:
     gate = Gate()
     connection = connect(reactivex.from_iterable(itertools.count())).to(gate, buffer=3)
