@@ -306,10 +306,9 @@ class PulseStreamSink(ObserverBase[Sequence[EncodedEvent]]):
     def _abandon(self, batch: PendingBatch) -> None:
         self._abandoned = True
         first, last = batch.first_unsettled, batch.events[-1]
-        logger.warning(
-            "[STOPPED] {} of {} events (offsets {} to {}) are not delivered; they stay in the journal",
-            *(batch.waiting, len(batch.events), first.offset, last.offset),
-        )
+        # Those of no journal have the offset 0.
+        stay = f"offsets {first.offset} to {last.offset} stay in the journal" if first.offset else "nothing keeps them"
+        logger.warning("[STOPPED] {} of {} events are not delivered; {}", batch.waiting, len(batch.events), stay)
         if self._in_flight is None or self._under_way is not None:
             return
         try:
