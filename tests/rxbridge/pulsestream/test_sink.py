@@ -372,7 +372,7 @@ def test_if_the_last_try_fails_the_batch_is_abandoned(
     assert not bench.calls
     assert len(server.requests) == 4
     assert bench.statistics.delivered == 0
-    assert any("[STOPPED] 2 of 2 events (offsets 1 to 2)" in line for line in log)
+    assert any("[STOPPED] 2 of 2 events are not delivered; offsets 1 to 2 stay in the journal" in line for line in log)
 
 
 @pytest.mark.parametrize("fault", ["limit", "part", "time_out", "early"])
