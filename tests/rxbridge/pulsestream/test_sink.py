@@ -611,7 +611,7 @@ def test_what_is_acknowledged_is_not_sent_again_after_a_shutdown(
     assert bench.sink.abandoned
     assert bench.acknowledged == list(range(1, 101))
     assert bench.statistics.delivered == 100
-    assert any("[STOPPED] 150 of 250 events (offsets 101 to 250)" in line for line in log)
+    assert any("[STOPPED] 150 of 250 events are not delivered; offsets 101 to 250 stay" in line for line in log)
 
 
 def test_a_slow_server_gets_smaller_requests(server: Any, key: str, fake_time: Any, make_events: MakeEvents) -> None:
