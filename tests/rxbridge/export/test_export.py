@@ -203,8 +203,9 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
         exported([], tmp_path / "absent" / "t.parquet")
 
 
-def test_another_ending_is_refused(command: Callable[..., Any]) -> None:
-    running = command("export", "x.jsonl", "--to", "day.csv")
+def test_another_ending_is_refused(command: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").touch()
+    running = command("export", tmp_path / "x.jsonl", "--to", "day.csv")
     assert running.wait() == 78
     assert "does not end with .parquet" in running.stderr
 
