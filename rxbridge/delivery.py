@@ -15,7 +15,7 @@ import reactivex
 from loguru import logger
 from reactivex import Observable
 from reactivex import operators as ops
-from reactivex.abc import DisposableBase
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.scheduler import NewThreadScheduler
 
 from operators import SteadyScheduler, retry_with_backoff
@@ -121,6 +121,7 @@ class Delivery:
     def start(self) -> None:
         """Begin, on threads of its own; returns at once, although the books of a long connection take seconds."""
         stream = reactivex.defer(lambda _: self._from_cursor()).pipe(
+            _without_scheduler,
             ops.subscribe_on(NewThreadScheduler()),
             # Nothing should end the stream but its completion. If something does (a page of the journal that cannot
             # be read, a defect of ours), it is said, and everything unacknowledged is read again.
@@ -258,6 +259,20 @@ def _recent(journal: Journal, cursor: int) -> Iterator[Frame]:
                 return
             yield frame
         after = frames[-1].offset
+
+
+def _without_scheduler(source: Observable[Sequence[EncodedEvent]]) -> Observable[Sequence[EncodedEvent]]:
+    """The same, to which no scheduler is given on.
+
+    With one, the journal would be asked for new frames ten times a second; on a thread of its own it is woken by them.
+    """
+
+    def subscribe(
+        observer: ObserverBase[Sequence[EncodedEvent]], _scheduler: SchedulerBase | None = None
+    ) -> DisposableBase:
+        return source.subscribe(observer)
+
+    return Observable(subscribe)
 
 
 def _tell(message: EventMessage) -> None:

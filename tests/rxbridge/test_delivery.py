@@ -179,6 +179,17 @@ def test_frames_of_many_events_are_conserved(frames: list[list[int]], poisonous:
         assert sorted(half.delivered()) == sorted(f"coinbase-BTC-USD-match-{trade}" for trade in trades)
 
 
+def test_new_frames_wake_the_delivery_and_are_not_asked_for_now_and_then(wait_for: Callable[..., None]) -> None:
+    half = Half()
+    half.delivery.start()
+    half.append(match(1))
+    wait_for(lambda: half.delivered() == ["coinbase-BTC-USD-match-1"])
+
+    # On a scheduler the journal would be read ten times a second; this thread sleeps until there is something.
+    assert "journal-frames" in [thread.name for thread in threading.enumerate()]
+    assert half.delivery.drain(10)
+
+
 def test_frames_without_events_are_acknowledged_when_nothing_is_in_hand(wait_for: Callable[..., None]) -> None:
     half = Half()
     half.delivery.start()
