@@ -35,9 +35,9 @@ setup: $(VENV)/.dev ## create .venv with everything in it
 demo: $(VENV)/.demo ## simulator, embedded PulseStream and bridge together, then the audit (SECONDS=30)
 	@$(BIN)/rxbridge demo --seconds $(SECONDS)
 
-# Most of the tests wait for something most of the time: three at once are fast on two cores.
+# Most of the tests wait for something most of the time: four at once are fast on two cores.
 test: check ## lint, types, layers, then every test
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 check: $(VENV)/.dev ## lint, types, layers
 	$(BIN)/ruff check .
