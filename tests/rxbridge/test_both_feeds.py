@@ -187,11 +187,12 @@ def test_nothing_is_lost_of_a_simulated_market_with_books(stage: Stage, wait_for
 def test_of_two_connections_that_bring_the_same_the_older_one_is_ended_again_and_again(
     stage: Stage, wait_for: Start, feed: FeedName
 ) -> None:
-    ended = Fault("close", at=2.0, every=1.5, clients="oldest")
+    # A new connection asks for one channel after the other, and has them all long before the other one is ended.
+    ended = Fault("close", at=4.0, every=3.0, clients="oldest")
     products = ("BTC-USD", "ETH-USD")
     with Simulator(products=products, rate=100, feed=feed, faults=[ended]) as simulator:
         run = stage.run(simulator, feed, "ticker,trades,level2", ",".join(products), RXBRIDGE_FEED_CONNECTIONS="2")
-        wait_for(lambda: simulator.statistics.faults["close"] >= 4, 60.0)
+        wait_for(lambda: simulator.statistics.faults["close"] >= 3, 60.0)
         simulator.pause()
         made = {product: simulator.trades(product) for product in products}
         wait_for(lambda: stage.has_trades(made))

@@ -155,6 +155,9 @@ def test_a_signal_while_the_disk_takes_nothing(
         # The log goes into a file as well, which stays smaller.
         resource.prlimit(run.process.pid, resource.RLIMIT_FSIZE, (50_000, most))
         wait_for(lambda: "frames wait in memory" in run.stderr)
+        # Some that surely do; what failed may have been a note.
+        arrived = simulator.statistics.frames["ticker"]
+        wait_for(lambda: simulator.statistics.frames["ticker"] >= arrived + 30)
         run.send(signal.SIGTERM)
         assert run.wait(20) == 0, run.stderr
         simulator.pause()
