@@ -195,14 +195,7 @@ class Market:
 
     def unclosed(self) -> list[Candle]:
         """The open candles, as they are."""
-        return self._told(
-            [
-                (product, candle, False)
-                for product in self._known.values()
-                for start, candle in sorted(product.candles.items())
-                if start >= (product.closed_to or 0)
-            ]
-        )
+        return self._told([one for product in self._known.values() for one in _open(product)])
 
     def _product(self, product_id: str | None) -> _Product:
         product = self._products.of(product_id)
@@ -212,11 +205,7 @@ class Market:
     def _leave(self, product: _Product) -> None:
         del self._known[product.id]
         self._needed.is_known = False
-        self._left += [
-            (product, candle, False)
-            for start, candle in sorted(product.candles.items())
-            if start >= (product.closed_to or 0)
-        ]
+        self._left += _open(product)
 
     def _needed_from(self) -> int | None:
         """The smallest offset of all candles that may still change. There may be thousands, so it is remembered."""
@@ -243,3 +232,12 @@ class Market:
         for _, building, is_closed in made:
             building.revision += is_closed
         return told
+
+
+def _open(product: _Product) -> list[tuple[_Product, _Building, bool]]:
+    """The candles of a product that are not closed, in order, as `_told` takes them."""
+    return [
+        (product, candle, False)
+        for start, candle in sorted(product.candles.items())
+        if start >= (product.closed_to or 0)
+    ]

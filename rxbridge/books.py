@@ -14,7 +14,6 @@ is not behind. A book is begun anew, to whoever sees the images, only when no li
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeAlias
@@ -24,7 +23,7 @@ from loguru import logger
 from rxbridge.book_lines import Line, LineBook, Shown
 from rxbridge.book_parts import in_parts
 from rxbridge.coinbase.advanced.sequence import follow_numbers
-from rxbridge.coinbase.decoding import decode
+from rxbridge.coinbase.decoding import decode, is_of_no_book
 from rxbridge.errors import MalformedFrame
 from rxbridge.events import EventRules, Rules
 from rxbridge.events.cleaning import shorten
@@ -64,8 +63,6 @@ _TOGETHER = 10**9
 
 _MOST_BOOKS = 10_000
 """Coinbase has less than a thousand products."""
-
-_OF_ANOTHER_KIND = re.compile(rb'\{"(?:type":"(?!l2update"|snapshot")|channel":"(?!l2_data"))[a-z0-9_]+"').match
 
 
 Unparsed: TypeAlias = Callable[[Frame, MalformedFrame], None]
@@ -158,12 +155,7 @@ class Books:
     def _miss(self, frame: Frame) -> None:
         """Trust no book any more that this frame, which cannot be read, may have been of."""
         line = self._lines.get(line_of(frame.connection))
-        if (
-            line is not None
-            and line.books
-            and frame.connection != OWN_CONNECTION
-            and not is_of_another_kind(frame.data)
-        ):
+        if line is not None and line.books and frame.connection != OWN_CONNECTION and not is_of_no_book(frame.data):
             self._discard(line)
             self._trouble(line, "", "a frame cannot be read, so every book waits for its next snapshot")
 
@@ -292,11 +284,6 @@ class Books:
         )
         shown.levels, shown.is_reset, shown.was_crossed = levels, False, is_crossed
         return image
-
-
-def is_of_another_kind(data: bytes) -> bool:
-    """Whether the beginning of a frame says that it is of no book, so that it costs none if it cannot be read."""
-    return _OF_ANOTHER_KIND(data) is not None
 
 
 def _written(number: Decimal) -> str:

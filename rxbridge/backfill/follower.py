@@ -9,10 +9,9 @@ from rxbridge.backfill.order_numbers import OrderNumbers
 from rxbridge.backfill.spoilt import SpoiltBooks, is_usable
 from rxbridge.backfill.state import State, at_rest, awake
 from rxbridge.backfill.tracker import Tracker
-from rxbridge.books import is_of_another_kind
 from rxbridge.channels import known_as
 from rxbridge.coinbase.advanced.sequence import follow_numbers, sequence_num
-from rxbridge.coinbase.decoding import decode
+from rxbridge.coinbase.decoding import decode, is_of_no_book
 from rxbridge.errors import MalformedFrame
 from rxbridge.events.cleaning import whole
 from rxbridge.messages import (
@@ -162,7 +161,7 @@ class Follower:
         try:
             return decode(frame)
         except MalformedFrame:
-            if is_new and frame.connection != OWN_CONNECTION and not is_of_another_kind(frame.data):
+            if is_new and frame.connection != OWN_CONNECTION and not is_of_no_book(frame.data):
                 self._spoil(frame, "")
             # Delivery makes a dead letter of it; whatever trade it held is missed by its id, as soon as a newer one is
             # known. On the Exchange a heartbeat tells of that; those of Advanced Trade name no trade.

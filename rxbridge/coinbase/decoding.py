@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from rxbridge.coinbase import advanced, exchange
 from rxbridge.messages import OWN_CONNECTION, Frame, Message
+
+_OF_NO_BOOK = re.compile(rb'\{"(?:type":"(?!l2update"|snapshot")|channel":"(?!l2_data"))[a-z0-9_]+"').match
 
 
 def decode(frame: Frame) -> tuple[Message, ...]:
@@ -40,3 +44,8 @@ def _is_advanced(frame: Frame) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
+
+
+def is_of_no_book(data: bytes) -> bool:
+    """Whether the beginning of a frame says that it is of no book, so that it costs none if it cannot be read."""
+    return _OF_NO_BOOK(data) is not None

@@ -175,11 +175,10 @@ class _Lines:
         changed = line.products.current != products
         line.products.set(products)
         if changed and line.is_refused:
+            line.is_refused = False
             self._begin_in(self._spread.pace.after(0.0), number, line)
 
     def _begin_in(self, seconds: float, number: int, line: _Line) -> None:
-        line.is_refused = False
-
         def begin(_scheduler: SchedulerBase, _state: object = None) -> None:
             self._begin(number, line)
 
@@ -213,12 +212,8 @@ class _Lines:
                     logger.error(
                         "[REJECTED] Connection {} brings nothing, and is tried again later: {}", number + 1, error
                     )
-                    self._begin_again(number, line)
+                    self._begin_in(self._spread.rejected_seconds, number, line)
                     return
         self.dispose()
         with self._emission:
             self._observer.on_error(error)
-
-    def _begin_again(self, number: int, line: _Line) -> None:
-        self._begin_in(self._spread.rejected_seconds, number, line)
-        line.is_refused = True

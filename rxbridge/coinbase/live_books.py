@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, Unpack, cast
 
@@ -15,7 +14,7 @@ from operators import SteadyScheduler, order_books, parse
 from operators.book_view import BookMessage, BookReset, BookTrouble, BookView
 from operators.books import Emit
 from rxbridge.channels import FeedName
-from rxbridge.coinbase.decoding import decode
+from rxbridge.coinbase.decoding import decode, is_of_no_book
 from rxbridge.coinbase.in_force import ProductsInForce
 from rxbridge.coinbase.renewal import BooksInDoubt
 from rxbridge.coinbase.stream import frames
@@ -24,9 +23,6 @@ from rxbridge.errors import ConfigError, MalformedFrame
 from rxbridge.messages import NO_FRAME, BookSnapshot, BookUpdate, Frame, line_of
 
 Troubled: TypeAlias = Callable[[BookTrouble[BookMessage]], None]
-
-_OF_ANOTHER_KIND = re.compile(rb'\{"(?:type":"(?!l2update"|snapshot")|channel":"(?!l2_data"))[a-z0-9_]+"').match
-"""The beginning of a frame that says that it is of no book."""
 
 
 def books(
@@ -126,7 +122,7 @@ class _Reading:
                     read.append(cast("BookMessage", message))
         except MalformedFrame as error:
             self._malformed(frame, error)
-            if _OF_ANOTHER_KIND(frame.data):
+            if is_of_no_book(frame.data):
                 return read
             self.doubt("")
             return [*read, *self._resets(line, "a frame cannot be read")]
