@@ -108,20 +108,24 @@ def run(
     log_format: Annotated[LogFormat | None, typer.Option(help="How log lines look.")] = None,
 ) -> None:
     """Run the bridge until SIGTERM or SIGINT, which drain it; a second one ends it at once."""
-    from rxbridge.cli.run import run_bridge
+    from rxbridge.cli.signals import Signals
 
-    run_bridge(
-        config,
-        arguments(products, channels, feed_url, pulsestream_url, journal, feed=feed, pipeline=pipeline)
-        | {
-            "run.role": role,
-            "run.dry_run": dry_run,
-            "run.exit_when_idle": exit_when_idle,
-            "backfill.since": since,
-            "log.verbose": verbose,
-            "log.format": log_format,
-        },
-    )
+    with Signals(hang_up=True) as signals:
+        from rxbridge.cli.run import run_bridge
+
+        run_bridge(
+            config,
+            arguments(products, channels, feed_url, pulsestream_url, journal, feed=feed, pipeline=pipeline)
+            | {
+                "run.role": role,
+                "run.dry_run": dry_run,
+                "run.exit_when_idle": exit_when_idle,
+                "backfill.since": since,
+                "log.verbose": verbose,
+                "log.format": log_format,
+            },
+            signals,
+        )
 
 
 @app.command()

@@ -13,7 +13,7 @@ import typer
 from loguru import logger
 
 from rxbridge.bridge import Bridge
-from rxbridge.cli.run import Signals
+from rxbridge.cli.signals import Signals
 from rxbridge.cli.status import StatusLine, summary
 from rxbridge.cli.verify import audit_journal
 from rxbridge.config import Settings, load
@@ -58,9 +58,8 @@ def show_demo(*, seconds: float, rate: float, verbose: bool) -> bool:
 
 
 def _run(settings: Settings, seconds: float, status: StatusLine) -> None:
-    stop = threading.Event()
-    with Signals(stop.set), Bridge(settings, stop) as bridge:
-        timer = threading.Timer(seconds, stop.set)
+    with Signals() as signals, Bridge(settings, signals.stop) as bridge:
+        timer = threading.Timer(seconds, signals.stop.set)
         timer.start()
         try:
             bridge.run(lambda statistics: status.show(summary(statistics)))

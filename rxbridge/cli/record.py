@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 from loguru import logger
 
-from rxbridge.cli.run import STATUS_EVERY_SECONDS, Signals
+from rxbridge.cli.run import STATUS_EVERY_SECONDS
+from rxbridge.cli.signals import Signals
 from rxbridge.cli.status import StatusLine
 from rxbridge.config import load
 from rxbridge.errors import RxBridgeError
@@ -40,10 +40,12 @@ def record_feed(
         stream=status,
     )
     log_uncaught()
-    stop = threading.Event()
-    with Signals(stop.set), RecordingWriter(path, rotate_bytes=rotate_bytes, rotate_seconds=rotate_seconds) as writer:
+    with (
+        Signals() as signals,
+        RecordingWriter(path, rotate_bytes=rotate_bytes, rotate_seconds=rotate_seconds) as writer,
+    ):
         logger.info("[RECORDING] {} of {} to {}", settings.feed.protocol, ", ".join(settings.feed.products), path)
-        recorder = Recorder(settings, writer, stop)
+        recorder = Recorder(settings, writer, signals.stop)
         try:
             recorder.run(_teller(status, writer, recorder), seconds)
         except RxBridgeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,7 +12,8 @@ from typing import Any
 from loguru import logger
 
 from rxbridge.cli.printing import moment
-from rxbridge.cli.run import STATUS_EVERY_SECONDS, Signals
+from rxbridge.cli.run import STATUS_EVERY_SECONDS
+from rxbridge.cli.signals import Signals
 from rxbridge.cli.status import StatusLine, summary
 from rxbridge.config import load
 from rxbridge.errors import ConfigError
@@ -45,9 +45,8 @@ def replay_frames(
         stream=status,
     )
     log_uncaught()
-    stop = threading.Event()
     logger.info("[REPLAYING] {} by {}", source.path, "memory" if settings.run.dry_run else settings.journal.path)
-    with Signals(stop.set), ReplayBridge(settings, source, chosen, speed=speed, stop=stop) as bridge:
+    with Signals() as signals, ReplayBridge(settings, source, chosen, speed=speed, stop=signals.stop) as bridge:
         bridge.run(_teller(status, bridge))
         status.show("")
     if bridge.last_statistics is not None:

@@ -20,17 +20,14 @@ class Rereading:
     Args:
         settings: Those that the bridge was started with.
         load: Reads them again, from wherever they came; raises `ConfigError`.
+        take_question: Whether that was asked for since it was called before.
     """
 
-    def __init__(self, settings: Settings, load: Callable[[], Settings]) -> None:
+    def __init__(self, settings: Settings, load: Callable[[], Settings], take_question: Callable[[], bool]) -> None:
         self._started = settings
         self._newest = settings
         self._load = load
-        self._asked = False
-
-    def ask(self) -> None:
-        """Have the settings read again soon. For a signal handler: it takes no lock, and writes nothing."""
-        self._asked = True
+        self._take_question = take_question
 
     def take(self) -> tuple[str, ...] | None:
         """Read them if that was asked for since the last time.
@@ -38,9 +35,8 @@ class Rereading:
         Returns:
             The words of `feed.products`, if they are others than before; else None.
         """
-        if not self._asked:
+        if not self._take_question():
             return None
-        self._asked = False
         try:
             settings = self._load()
         except ConfigError as error:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
@@ -112,7 +113,19 @@ class Command:
         return self._stderr.read_text(encoding="utf-8")
 
     def send(self, number: signal.Signals) -> None:
+        """Send a signal; one that the process is to handle, when it does: before that it ends any process."""
+        if number in (signal.SIGTERM, signal.SIGHUP):
+            give_up = time.monotonic() + 30
+            while self.process.poll() is None and not self._handles(number):
+                assert time.monotonic() < give_up, f"no handler for {number.name}; it said:\n{self.stderr}"
+                time.sleep(0.01)
         self.process.send_signal(number)
+
+    def _handles(self, number: signal.Signals) -> bool:
+        # A mask of what is caught, see proc(5); the lowest bit is of signal 1.
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught, 16) >> number - 1 & 1)
 
     def wait(self, seconds: float = 60.0) -> int:
         """Its exit code."""

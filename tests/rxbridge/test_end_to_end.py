@@ -184,6 +184,16 @@ def test_a_signal_during_the_start_ends_with_0(command: Start, tmp_path: Path, w
     assert "SIGTERM: stopping" in run.stderr
 
 
+def test_a_signal_before_anything_is_there_ends_with_0(
+    command: Start, server: EmbeddedPulseStream, tmp_path: Path
+) -> None:
+    with Simulator() as simulator:
+        run = command(*arguments(simulator, server.url, tmp_path / "early.journal"), PULSESTREAM_API_KEY=KEY)
+        run.send(signal.SIGTERM)
+        assert run.wait() == 0, run.stderr
+    assert "SIGTERM: stopping" in run.stderr
+
+
 def test_a_dry_run_that_nobody_reads_ends(recording: Callable[..., Path], tmp_path: Path) -> None:
     with played(recording(trades=100, seconds=2.0), speed=1) as simulator:
         given = arguments(simulator, "http://127.0.0.1:9", tmp_path / "j")

@@ -172,6 +172,14 @@ def test_settings_that_cannot_be_read_change_nothing(stage: Stage, wait_for: Sta
     assert simulator.statistics.connections == 1
 
 
+def test_a_question_that_comes_during_the_start_is_answered(stage: Stage, wait_for: Start) -> None:
+    with Simulator(products=(BTC, ETH), rate=50.0) as simulator:
+        stage.start(simulator, "exchange", BTC)
+        stage.reread()
+        wait_for(lambda: stage.told("[CONFIG] Read again: nothing has changed"))
+        stage.stop()
+
+
 def test_who_edits_the_file_in_vain_is_told_why(stage: Stage, wait_for: Start) -> None:
     with Simulator(products=(BTC, ETH), rate=50.0) as simulator:
         stage.start(simulator, "exchange", BTC, "--products", BTC)
