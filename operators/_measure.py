@@ -8,6 +8,8 @@ from typing import TypeVar
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from operators._observation import observe
+
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -25,6 +27,7 @@ def measure(
 
     def operator(source: Observable[A]) -> Observable[B]:
         def subscribe(observer: ObserverBase[B], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            emit = observer.on_next
             function = _accounted(make(), failed, otherwise)
 
             def on_next(item: A) -> None:
@@ -34,9 +37,9 @@ def measure(
                     observer.on_error(error)
                 else:
                     if result is not None:
-                        observer.on_next(result)
+                        emit(result)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+            return observe(source, on_next, observer, scheduler)
 
         return Observable(subscribe)
 

@@ -8,6 +8,8 @@ from typing import TypeVar
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from operators._observation import observe
+
 A = TypeVar("A")
 
 
@@ -21,6 +23,7 @@ def pass_when(
 
     def operator(source: Observable[A]) -> Observable[A]:
         def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            emit = observer.on_next
             condition = make()
 
             def on_next(item: A) -> None:
@@ -30,7 +33,7 @@ def pass_when(
                     fail(item, error)
                 else:
                     if passes:
-                        observer.on_next(item)
+                        emit(item)
 
             def fail(item: A, error: Exception) -> None:
                 if failed is None:
@@ -41,7 +44,7 @@ def pass_when(
                 except Exception as unexpected:  # noqa: BLE001 whatever a user's function raises is the stream's error
                     observer.on_error(unexpected)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+            return observe(source, on_next, observer, scheduler)
 
         return Observable(subscribe)
 

@@ -8,6 +8,8 @@ from typing import TypeVar
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from operators._observation import observe
+
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
@@ -104,7 +106,7 @@ def _attempt(
                 else:
                     emit(result)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+            return observe(source, on_next, observer, scheduler)
 
         return Observable(subscribe)
 

@@ -9,6 +9,8 @@ from typing import TypeVar
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from operators._observation import observe
+
 A = TypeVar("A")
 
 
@@ -62,6 +64,7 @@ def dedupe(
 
     def operator(source: Observable[A]) -> Observable[A]:
         def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            emit = observer.on_next
             known = known_at_first.copy()
 
             def on_next(item: A) -> None:
@@ -74,9 +77,9 @@ def dedupe(
                     observer.on_error(error)
                 else:
                     if not repeats:
-                        observer.on_next(item)
+                        emit(item)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+            return observe(source, on_next, observer, scheduler)
 
         return Observable(subscribe)
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from operators._observation import observe
 from operators._per_key import PerKey
 
 A = TypeVar("A")
@@ -95,6 +96,7 @@ def detect_gaps(
 
     def operator(source: Observable[A]) -> Observable[A]:
         def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            emit = observer.on_next
             read = _reader(number, key, failed)
             rows = _Rows(found, closed, given_up, most_gaps=most_gaps, most_keys=most_keys)
 
@@ -105,9 +107,9 @@ def detect_gaps(
                 except Exception as error:  # noqa: BLE001 whatever a user's function raises is the stream's error
                     observer.on_error(error)
                 else:
-                    observer.on_next(item)
+                    emit(item)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+            return observe(source, on_next, observer, scheduler)
 
         return Observable(subscribe)
 

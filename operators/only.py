@@ -8,6 +8,8 @@ from typing import Any, TypeVar, overload
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from operators._observation import observe
+
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
@@ -108,7 +110,7 @@ def only(
                     except Exception as error:  # noqa: BLE001 whatever a user's function raises is the stream's error
                         observer.on_error(error)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+            return observe(source, on_next, observer, scheduler)
 
         return Observable(subscribe)
 

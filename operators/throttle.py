@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, TypeVar
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from operators._observation import observe
 from operators._windows import Windowed
 from operators.conflate import conflate
 
@@ -89,7 +90,7 @@ def throttle(
                 windowed = Windowed(observer, scheduler, window=window, key=key, replaced=dropped, leading=False)
                 return windowed.connect(source, subscribe_scheduler)
             on_next = _leading(observer, _Windows(scheduler, window), key, dropped)
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=subscribe_scheduler)
+            return observe(source, on_next, observer, subscribe_scheduler)
 
         return Observable(subscribe)
 

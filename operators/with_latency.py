@@ -9,6 +9,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from operators._moments import Moment, nanoseconds
+from operators._observation import observe
 
 A = TypeVar("A")
 
@@ -82,7 +83,7 @@ def with_latency(
                 except Exception as unexpected:  # noqa: BLE001 whatever a user's function raises is the stream's error
                     observer.on_error(unexpected)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=subscribe_scheduler)
+            return observe(source, on_next, observer, subscribe_scheduler)
 
         return Observable(subscribe)
 
