@@ -136,7 +136,8 @@ class ReplayBridge(Bridge):
         self._played = threading.Event()
         run = settings.run.model_copy(update={"exit_when_idle": _IDLE_SECONDS, "role": "both"})
         # A recording comes faster than PulseStream takes it. It can wait, and nothing of it is given up.
-        journal = settings.journal.model_copy(update={"overflow": "block"})
+        # Its age says nothing either: what is delivered is kept for the audit, within the journal's size.
+        journal = settings.journal.model_copy(update={"overflow": "block", "keep_seconds": inf})
         super().__init__(replace(settings, run=run, journal=journal), stop)
 
     def _start_feed(self, watch: ProductWatch) -> None:
