@@ -22,13 +22,20 @@ INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 BEFORE = """
 import contextlib, os, threading, time
+from ipykernel.connect import get_connection_info
+
+# The kernel's own, on which whoever runs the notebook may come whenever it likes.
+kernel_ports = {value for name, value in get_connection_info(unpack=True).items() if name.endswith("_port")}
+
+def is_foreign(line):
+    return int(line.split()[1].partition(":")[2], 16) not in kernel_ports
 
 def connections():
     own = set()
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):  # it was closed in this moment
             own.add(os.readlink(f"/proc/self/fd/{name}"))
-    inodes = [line.split()[9] for line in open("/proc/self/net/tcp").readlines()[1:]]
+    inodes = [line.split()[9] for line in open("/proc/self/net/tcp").readlines()[1:] if is_foreign(line)]
     return {inode for inode in inodes if f"socket:[{inode}]" in own}
 
 opened_before = set(threading.enumerate()) | connections()
