@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -27,26 +27,20 @@ from rxbridge.coinbase import ProductsInForce
 from rxbridge.coinbase.renewal import BooksInDoubt
 from rxbridge.config import Settings
 from rxbridge.confirmation import Confirmation, switch_off
+from rxbridge.counters import Counters
 from rxbridge.custom_pipelines import BUILTIN_ONLY, Pipelines
 from rxbridge.delivery import Delivery
 from rxbridge.doubts import heed
-from rxbridge.errors import ConfigError, JournalError, RxBridgeError, Unauthorized
+from rxbridge.errors import ConfigError, JournalError
 from rxbridge.feed import Feed
 from rxbridge.left_out import some
-from rxbridge.overload import Load, OverloadMonitor
+from rxbridge.overload import OverloadMonitor, load_of
 from rxbridge.products import ProductWatch
-from rxbridge.progress import CONSUMER
 from rxbridge.pulsestream import PulseStreamClient
-from rxbridge.telemetry.statistics import (
-    BackfillStatistics,
-    ConfirmationStatistics,
-    DeliveryStatistics,
-    FeedStatistics,
-    Statistics,
-)
+from rxbridge.pulsestream.key_check import check_key
+from rxbridge.telemetry.statistics import Statistics
 
 _TICK_SECONDS = 0.25
-_KEY_TRIES = 3
 _CHECK_SECONDS = 10.0
 _CONFIRM_SECONDS = 2.0
 _LAST_SECONDS = 0.5
@@ -83,10 +77,7 @@ class Bridge:
         self.last_statistics: Statistics | None = None
         self._settings = settings
         self._stopping = threading.Event() if stop is None else stop
-        self._feed_statistics = FeedStatistics()
-        self._backfill_statistics = BackfillStatistics()
-        self._delivery_statistics = DeliveryStatistics()
-        self._confirmation_statistics = ConfirmationStatistics()
+        self._counters = Counters()
         self._overload = OverloadMonitor(settings.delivery.overload)
         self._activity = (0, 0)
         self._active_at = time.monotonic()
@@ -220,30 +211,14 @@ class Bridge:
 
     def statistics(self) -> Statistics:
         """All counters as they are now."""
-        size = self._journal.size()
-        cursor = self._journal.cursor(CONSUMER)
-        oldest = self._journal.read(cursor, 1)
-        age = (time.time_ns() - oldest[0].received_at) / 1e9 if oldest else 0.0
-        return Statistics(
-            feed=self._feed_statistics.whole(),
-            backfill=replace(self._backfill_statistics),
-            delivery=replace(self._delivery_statistics, made=dict(self._delivery_statistics.made)),
-            confirmation=replace(self._confirmation_statistics),
-            journal_bytes=size.bytes,
-            arrived_frames=size.last_offset + size.pending_frames,
-            waiting_frames=size.last_offset - max(cursor, size.first_offset - 1) + size.pending_frames,
-            dropped_frames=sum(gap.frames for gap in self._journal.gaps() if gap.kind == "dropped"),
-            oldest_waiting_seconds=max(age, 0.0),
-            market_gaps=sum(1 for _ in self._journal.market_gaps()),
-            overloaded=self._overload.overloaded,
-        )
+        return self._counters.snapshot(self._journal, overloaded=self._overload.overloaded)
 
     def _idle(self) -> bool:
         limit = self._settings.run.exit_when_idle
         if limit is None:
             return False
         # Whatever happened last: a frame, a delivery, or the start. A step of the wall clock is no silence.
-        activity = (self._feed_statistics.whole().frames, self._delivery_statistics.delivered)
+        activity = self._counters.activity()
         if activity != self._activity:
             self._activity, self._active_at = activity, time.monotonic()
         if time.monotonic() - self._active_at < limit:
@@ -267,24 +242,12 @@ class Bridge:
             logger.warning("[JOURNAL] Cannot be read now: {}", error)
             return
         if self._delivery is not None:
-            if told := self._overload.observe(self._load(statistics)):
+            limit = self._settings.journal.max_bytes
+            if told := self._overload.observe(load_of(statistics, at=time.monotonic(), journal_limit=limit)):
                 logger.warning("[OVERLOAD] {}", told)
             self._delivery.overloaded = self._overload.overloaded
         if each_second is not None:
             each_second(statistics)
-
-    def _load(self, statistics: Statistics) -> Load:
-        return Load(
-            at=time.monotonic(),
-            arrived=statistics.arrived_frames,
-            settled=statistics.arrived_frames - statistics.waiting_frames,
-            delivered=statistics.delivery.delivered,
-            throttled=statistics.delivery.throttled,
-            dropped=statistics.delivery.dropped,
-            oldest_seconds=statistics.oldest_waiting_seconds,
-            journal_bytes=statistics.journal_bytes,
-            journal_limit=self._settings.journal.max_bytes,
-        )
 
     def _acknowledge_idle(self, delivery: Delivery) -> None:
         try:
@@ -296,25 +259,10 @@ class Bridge:
     def _make_client(self) -> PulseStreamClient | None:
         if self._settings.run.role == "feed" or self._settings.run.dry_run:
             return None
-        self._check_key()
-        return self._clients.enter_context(assembly.pulsestream_client(self._settings.pulsestream))
-
-    def _check_key(self) -> None:
         patient = self._settings.pulsestream
         hasty = patient.model_copy(update={"read_timeout_seconds": min(_CHECK_SECONDS, patient.read_timeout_seconds)})
-        with closing(assembly.pulsestream_client(hasty)) as client:
-            for attempt in range(1, _KEY_TRIES + 1):
-                try:
-                    client.check()
-                except Unauthorized:
-                    if attempt == _KEY_TRIES:
-                        raise
-                    if not self._stopping.wait(1):
-                        continue
-                except RxBridgeError as error:
-                    # PulseStream being down is no reason not to start: the journal holds the frames meanwhile.
-                    logger.warning("[WAITING] {}", error)
-                return
+        check_key(assembly.pulsestream_client(hasty), self._stopping)
+        return self._clients.enter_context(assembly.pulsestream_client(self._settings.pulsestream))
 
     def _start_feed(self, watch: ProductWatch) -> None:
         products = watch.settle()
@@ -322,9 +270,9 @@ class Bridge:
             return  # stopped while it waited
         settings = assembly.subscribed_to(self._settings, products)
         self._in_force = ProductsInForce(products)
-        feed = assembly.feed(settings, self._in_force, self._in_doubt, self._journal, self._feed_statistics)
+        feed = assembly.feed(settings, self._in_force, self._in_doubt, self._journal, self._counters.feed)
         if settings.backfill.enabled:
-            self._backfill = assembly.backfill(settings, self._journal, self._backfill_statistics)
+            self._backfill = assembly.backfill(settings, self._journal, self._counters.backfill)
             self._backfill.start()
         else:
             self._journal.forget(BACKFILL)
@@ -357,7 +305,7 @@ class Bridge:
             self._journal,
             client,
             pipelines=self._pipelines,
-            statistics=self._confirmation_statistics,
+            statistics=self._counters.confirmation,
         )
 
     def _make_delivery(self) -> Delivery:
@@ -366,6 +314,6 @@ class Bridge:
             self._journal,
             self._client,
             pipelines=self._pipelines,
-            statistics=self._delivery_statistics,
+            statistics=self._counters.delivery,
             stop=self._stopping,
         )

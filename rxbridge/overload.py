@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from rxbridge.events import EncodedEvent
+from rxbridge.telemetry.statistics import Statistics
 
 Policy: TypeAlias = Literal["keep", "conflate", "drop_oldest"]
 """`keep` gives nothing up; `conflate` all quotes of a product but the newest; `drop_oldest` what waited too long."""
@@ -54,6 +55,21 @@ class Load(msgspec.Struct, frozen=True):
     def waiting(self) -> int:
         """Frames that are not acknowledged."""
         return self.arrived - self.settled
+
+
+def load_of(statistics: Statistics, *, at: float, journal_limit: int) -> Load:
+    """The load that the statistics show."""
+    return Load(
+        at=at,
+        arrived=statistics.arrived_frames,
+        settled=statistics.arrived_frames - statistics.waiting_frames,
+        delivered=statistics.delivery.delivered,
+        throttled=statistics.delivery.throttled,
+        dropped=statistics.delivery.dropped,
+        oldest_seconds=statistics.oldest_waiting_seconds,
+        journal_bytes=statistics.journal_bytes,
+        journal_limit=journal_limit,
+    )
 
 
 class OverloadMonitor:

@@ -161,9 +161,9 @@ class ReplayBridge(Bridge):
         return self._played.is_set() and super()._idle()
 
     def _count(self, frame: Frame) -> None:
-        self._feed_statistics.frames += 1
-        self._feed_statistics.bytes += len(frame.data)
-        self.newest = self._feed_statistics.last_frame_at = frame.received_at
+        self._counters.feed.frames += 1
+        self._counters.feed.bytes += len(frame.data)
+        self.newest = self._counters.feed.last_frame_at = frame.received_at
 
     def _skipped(self) -> int:
         """How many frames the journal has of this replay already.
