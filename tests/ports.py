@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
+from itertools import count, islice
+
+FIRST, LAST = 20_000, 32_000
+"""Below those that a system gives to whoever asks for any: nobody gets one by chance while nobody listens on it."""
+
+WORKERS = 16
+"""Each process of the tests has a stretch of its own, so that two of them are not given the same one."""
+
+_given = count(os.getpid())
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port on which nobody listens, and which nobody gets who does not ask for it."""
+    worker = re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", ""))
+    size = (LAST - FIRST) // WORKERS
+    first = FIRST + int(worker or 0) % WORKERS * size
+    for number in islice(_given, size):
+        port = first + number % size
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"all ports from {first} on are taken")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from rxbridge.simulator import Simulator
+from tests.ports import free_port
 from tests.rxbridge.product_lists import ListServer, listed
 
 Start = Callable[..., Any]
@@ -83,9 +83,7 @@ def test_on_advanced_trade_ids_are_taken_as_they_are(products: Start) -> None:
 
 
 def test_no_answer_is_something_that_is_not_available(command: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    asked = command("products", "all", RXBRIDGE_BACKFILL_URL=f"http://127.0.0.1:{port}")
+    asked = command("products", "all", RXBRIDGE_BACKFILL_URL=f"http://127.0.0.1:{free_port()}")
 
     assert asked.wait() == 69
     assert "gives no usable answer" in asked.stderr

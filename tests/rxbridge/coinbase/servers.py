@@ -34,7 +34,7 @@ HEARTBEATS = (
 )
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until the condition holds; the seconds are a deadline, not a measure."""
     deadline = time.monotonic() + seconds
     while not condition():

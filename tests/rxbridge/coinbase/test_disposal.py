@@ -18,6 +18,7 @@ from rxbridge.coinbase import frames
 from rxbridge.coinbase.transport import DeadlineSocket, DisposedError, Endpoint, Lifeline, open_transport
 from rxbridge.messages import Frame
 from rxbridge.telemetry.statistics import FeedStatistics
+from tests.ports import free_port
 from tests.rxbridge.coinbase.conftest import Certificate
 from tests.rxbridge.coinbase.servers import (
     TICKER,
@@ -174,11 +175,8 @@ def test_under_a_flood(raw_server: ServeRaw) -> None:
 
 
 def test_in_the_wait_before_a_reconnection(log: list[str]) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
     threads = set(threading.enumerate())
-    observed = observe(feed(f"ws://127.0.0.1:{port}"))
+    observed = observe(feed(f"ws://127.0.0.1:{free_port()}"))
     wait_for(lambda: [line for line in log if "[RECONNECTING]" in line])
     observed.dispose()
     assert_gone(observed)

@@ -19,6 +19,7 @@ from rxbridge.coinbase import frames
 from rxbridge.coinbase.stream import backoff
 from rxbridge.messages import Frame
 from rxbridge.telemetry.statistics import FeedStatistics
+from tests.ports import free_port
 from tests.rxbridge.coinbase.servers import (
     HEARTBEAT,
     TICKER,
@@ -151,12 +152,9 @@ def test_the_server_is_told_why_we_close(raw_server: ServeRaw, watch: Watch) -> 
 
 
 def test_a_refused_connection_is_tried_until_it_is_not(watch: Watch, log: list[str]) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
     scheduler = Impatient()
     statistics = FeedStatistics()
-    observed = watch(feed(f"ws://127.0.0.1:{port}", scheduler=scheduler, statistics=statistics))
+    observed = watch(feed(f"ws://127.0.0.1:{free_port()}", scheduler=scheduler, statistics=statistics))
     wait_for(lambda: len(scheduler.waits) > 50)
     observed.dispose()
     assert "lost: Connection refused" in reconnections(log)[0]

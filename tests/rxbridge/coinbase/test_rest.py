@@ -18,6 +18,7 @@ from rxbridge.coinbase import rest
 from rxbridge.coinbase.rest import RestClient, RestTrade
 from rxbridge.errors import ConfigError, FeedError, RestFailed, RestRefused
 from rxbridge.simulator import Simulator
+from tests.ports import free_port
 from tests.rxbridge.coinbase.conftest import Certificate
 from tests.rxbridge.coinbase.servers import RawServer, header, reset
 
@@ -295,11 +296,8 @@ def test_a_connection_that_breaks(raw_server: RawServers, sent: bytes) -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
     with pytest.raises(RestFailed, match="refused"):
-        RestClient(f"http://127.0.0.1:{port}").trades("BTC-USD")
+        RestClient(f"http://127.0.0.1:{free_port()}").trades("BTC-USD")
 
 
 def test_after_a_failure_it_works_again(raw_server: RawServers) -> None:

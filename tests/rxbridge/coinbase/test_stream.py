@@ -17,6 +17,7 @@ from rxbridge.coinbase import frames
 from rxbridge.errors import ConfigError, ConnectionLost, SubscriptionRejected
 from rxbridge.messages import Frame
 from rxbridge.telemetry.statistics import FeedStatistics
+from tests.ports import free_port
 from tests.rxbridge.coinbase.servers import (
     HEARTBEAT,
     TICKER,
@@ -403,8 +404,6 @@ def test_one_product_may_be_given_as_text(feed_server: Serve, watch: Watch) -> N
 
 
 def test_without_reconnect_the_end_of_the_first_connection_is_the_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
     errors: list[Exception] = []
     ended = threading.Event()
 
@@ -412,7 +411,7 @@ def test_without_reconnect_the_end_of_the_first_connection_is_the_error() -> Non
         errors.append(error)
         ended.set()
 
-    frames(["BTC-USD"], url=f"ws://127.0.0.1:{port}", reconnect=False).subscribe(on_error=failed)
+    frames(["BTC-USD"], url=f"ws://127.0.0.1:{free_port()}", reconnect=False).subscribe(on_error=failed)
 
     assert ended.wait(30)
     assert isinstance(errors[0], ConnectionLost)

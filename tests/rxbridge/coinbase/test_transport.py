@@ -16,6 +16,7 @@ from rxbridge.coinbase import frames
 from rxbridge.coinbase.transport import Endpoint
 from rxbridge.errors import ConfigError
 from rxbridge.messages import Frame
+from tests.ports import free_port
 from tests.rxbridge.coinbase.conftest import Certificate
 from tests.rxbridge.coinbase.servers import (
     TICKER,
@@ -155,10 +156,7 @@ def test_a_second_address_is_tried_when_the_first_refuses(
 ) -> None:
     server = feed_server(send_a_ticker)
     port = int(server.url.rsplit(":", 1)[1])
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        dead = unused.getsockname()[1]
-    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", number)) for number in (dead, port)]
+    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", number)) for number in (free_port(), port)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: both)
     observed = watch(feed("ws://two.addresses"))
     wait_for(lambda: observed.data == [TICKER])

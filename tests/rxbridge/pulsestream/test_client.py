@@ -1,5 +1,4 @@
 import json
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from rxbridge.errors import (
 )
 from rxbridge.events import EncodedEvent
 from rxbridge.pulsestream import PulseStreamClient
+from tests.ports import free_port
 
 MakeEvents = Callable[..., list[EncodedEvent]]
 
@@ -185,10 +185,8 @@ def test_half_an_answer_is_none(server: Any, client: PulseStreamClient, make_eve
 
 
 def test_nobody_listens(make_events: MakeEvents, key: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     with (
-        PulseStreamClient(f"http://127.0.0.1:{port}", key) as client,
+        PulseStreamClient(f"http://127.0.0.1:{free_port()}", key) as client,
         pytest.raises(Unreachable, match="Connection refused"),
     ):
         client.post_batch(make_events(1))

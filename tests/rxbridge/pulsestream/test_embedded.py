@@ -14,6 +14,7 @@ from rxbridge.events import EncodedEvent
 from rxbridge.pulsestream import PulseStreamClient, PulseStreamSink, stored_events
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.telemetry.statistics import DeliveryStatistics
+from tests.ports import free_port
 
 MakeEvents = Callable[..., list[EncodedEvent]]
 KEY = "tenant-key"
@@ -152,11 +153,11 @@ def test_a_server_that_is_away_for_a_while(
     embedded: Callable[..., PulseStreamClient], make_events: MakeEvents, fake_time: Any, tmp_path: Any
 ) -> None:
     client = embedded(rate_limit=0, database=tmp_path / "stored.sqlite")
-    with EmbeddedPulseStream(api_key=KEY, database=tmp_path / "other.sqlite", rate_limit=0) as server:
-        url = server.url
-    returning = EmbeddedPulseStream(
-        api_key=KEY, database=tmp_path / "other.sqlite", rate_limit=0, port=int(url.rpartition(":")[2])
-    )
+    port = free_port()
+    url, other = f"http://127.0.0.1:{port}", tmp_path / "other.sqlite"
+    returning = EmbeddedPulseStream(api_key=KEY, database=other, rate_limit=0, port=port)
+    with EmbeddedPulseStream(api_key=KEY, database=other, rate_limit=0, port=port):
+        pass
     client.close()
     with ExitStack() as resources, PulseStreamClient(url, KEY) as away:
         with pytest.raises(Unreachable):

@@ -14,6 +14,7 @@ import websocket
 
 from rxbridge.errors import ConfigError
 from rxbridge.simulator import Simulator
+from tests.ports import free_port
 
 Simulate = Callable[..., Simulator]
 Connect = Callable[..., Any]
@@ -33,10 +34,11 @@ def test_after_a_stop_no_thread_and_no_socket_is_left(connect: Connect) -> None:
             client.subscribe("ticker", "matches", "heartbeat", products=["BTC-USD"])
             client.receive_type("match")
         clients[0].socket.shutdown()
-    assert threads() == threads_before
+    assert threads() <= threads_before
     for client in clients[1:]:
         client.socket.shutdown()
-    assert process.num_fds() == open_before
+    # Fewer, where an earlier test's were still on their way out.
+    assert process.num_fds() <= open_before
     with socket.socket() as other:
         # The port is free again.
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -76,13 +78,11 @@ def test_a_port_that_is_taken_is_named(simulate: Simulate) -> None:
     threads_before = threads()
     with pytest.raises(ConfigError, match=f"port: {port} cannot be listened on: .*in use"):
         Simulator(port=port).start()
-    assert threads() == threads_before
+    assert threads() <= threads_before
 
 
 def test_a_chosen_port(simulate: Simulate) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     simulator = simulate(rate=0, port=port)
     assert simulator.url == f"ws://127.0.0.1:{port}"
     assert simulator.rest_url == f"http://127.0.0.1:{port}"
