@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from http import HTTPStatus
+from itertools import islice
 
 from loguru import logger
 from websockets.asyncio.server import ServerConnection, serve
@@ -63,13 +64,14 @@ class SimulatorServer:
         self._port = port
         self._subscribe_deadline_seconds = subscribe_deadline_seconds
         self._backlog_limit_bytes = backlog_limit_bytes
-        self._sessions: set[Session] = set()
+        # In the order in which they came; a set has none.
+        self._sessions: dict[Session, None] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._faults = faults
         self._rest = Rest(
             faults, rest_limit, products=service.products, markets=service.markets, delisted=service.delisted
         )
-        self._saboteur = Saboteur(faults, seed, self._sessions)
+        self._saboteur = Saboteur(faults, seed, self._sessions.keys())
 
     async def run(self, stop: asyncio.Event, listening: Callable[[int], None]) -> None:
         """Serve until `stop` is set, then close every connection with code 1001.
@@ -102,13 +104,22 @@ class SimulatorServer:
             await self._feed_until(stop)
         finally:
             server.close(close_connections=False)
-            await self.disconnect_all(CloseCode.GOING_AWAY, "")
+            await self.disconnect(CloseCode.GOING_AWAY, "")
             await server.wait_closed()
             await asyncio.gather(*self._closing)
 
-    async def disconnect_all(self, code: int | None, reason: str) -> int:
-        """Close all connections, with a close frame or, if `code` is None, without one; returns how many."""
-        connections = [session.connection for session in self._sessions]
+    async def disconnect(self, code: int | None, reason: str, *, most: int | None = None) -> int:
+        """Close connections, those first that came first, with a close frame or, if `code` is None, without one.
+
+        Args:
+            code: The WebSocket close code.
+            reason: The close reason.
+            most: How many at most; None for all.
+
+        Returns:
+            How many it were.
+        """
+        connections = [session.connection for session in islice(self._sessions, most)]
         if code is None:
             for connection in connections:
                 connection.transport.abort()
@@ -140,7 +151,7 @@ class SimulatorServer:
     async def _converse(self, connection: ServerConnection) -> None:
         session = self._session(connection)
         self.statistics.connections += 1
-        self._sessions.add(session)
+        self._sessions[session] = None
         loop = asyncio.get_running_loop()
         deadline = loop.call_later(self._subscribe_deadline_seconds, self._give_up_silent, session)
         if isinstance(session, FaultySession):
@@ -152,7 +163,7 @@ class SimulatorServer:
                         deadline.cancel()
         finally:
             deadline.cancel()
-            self._sessions.discard(session)
+            del self._sessions[session]
             self._service.leave(session)
 
     def _session(self, connection: ServerConnection) -> Session:

@@ -248,8 +248,11 @@ class Simulator:
             code: The WebSocket close code; None to cut the connections without a word.
             reason: The close reason.
         """
-        loop = self._running_loop()
-        return asyncio.run_coroutine_threadsafe(self._server.disconnect_all(code, reason), loop).result()
+        return self._disconnect(code, reason, most=None)
+
+    def disconnect_oldest(self, code: int | None = 1001, reason: str = "") -> None:
+        """Disconnect the client that has been connected for the longest time, if there is one; see `disconnect_all`."""
+        self._disconnect(code, reason, most=1)
 
     def __enter__(self) -> Self:
         self.start()
@@ -259,6 +262,10 @@ class Simulator:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _disconnect(self, code: int | None, reason: str, *, most: int | None) -> int:
+        loop = self._running_loop()
+        return asyncio.run_coroutine_threadsafe(self._server.disconnect(code, reason, most=most), loop).result()
 
     def _live_feed(self) -> LiveFeed:
         if self._live is None:
