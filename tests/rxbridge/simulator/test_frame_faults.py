@@ -24,24 +24,26 @@ TEXT, BINARY = websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY
 
 
 @pytest.fixture
-def received(simulate: Simulate, connect: Connect) -> Callable[..., tuple[Simulator, list[bytes]]]:
-    """A simulator with faults in 300 trades, and all that a client of `channels` got of them, untouched.
+def received(simulate: Simulate, connect: Connect, wait_for: WaitFor) -> Callable[..., tuple[Simulator, list[bytes]]]:
+    """A simulator with faults in at least 300 trades, and all that a client of `channels` got of them, untouched.
 
     It ends with a heartbeat that knows the last trade: so that must be left in peace.
     """
 
     def received(*faults: Fault, channels: tuple[str, ...] = ("matches",)) -> tuple[Simulator, list[bytes]]:
-        simulator = simulate(products=[PRODUCT], rate=3000, max_trades=300, heartbeat_seconds=0.05, faults=faults)
+        simulator = simulate(products=[PRODUCT], rate=2000, heartbeat_seconds=0.05, faults=faults)
         simulator.pause()
         client = connect(simulator)
         client.subscribe(*channels, "heartbeat", products=[PRODUCT])
-        before = len(simulator.trades(PRODUCT))
+        # The first frame comes when it has subscribed; where it is spoilt, the heartbeat that follows it.
+        frames = [client.receive_raw()[1]]
+        before = simulator.trades(PRODUCT)[-1]
         simulator.resume()
-        frames: list[bytes] = []
-        end = f'"last_trade_id":{simulator.trades(PRODUCT)[0] + 300},'.encode()
-        while not frames or not (frames[-1].startswith(b'{"type":"heartbeat"') and end in frames[-1]):
+        wait_for(lambda: simulator.trades(PRODUCT)[-1] >= before + 300)
+        simulator.pause()
+        end = f'"last_trade_id":{simulator.trades(PRODUCT)[-1]},'.encode()
+        while not (frames[-1].startswith(b'{"type":"heartbeat"') and end in frames[-1]):
             frames.append(client.receive_raw()[1])
-        assert before < 301
         return simulator, [frame for frame in frames if not frame.startswith(b'{"type":"heartbeat","last')]
 
     return received
@@ -188,7 +190,8 @@ def test_the_clock_is_off(received: Callable[..., Any], offset: float) -> None:
     )
     page = requests.get(f"{simulator.rest_url}/products/{PRODUCT}/trades", timeout=20).json()
     true = {trade["trade_id"]: datetime.fromisoformat(trade["time"]) for trade in page}
-    told = parsed(frames, "match")
+    # A page has a thousand, the newest.
+    told = [frame for frame in parsed(frames, "match") if frame["trade_id"] in true]
     assert len(told) > 250
     for frame in told:
         off = datetime.fromisoformat(frame["time"]) - true[frame["trade_id"]]
@@ -196,14 +199,18 @@ def test_the_clock_is_off(received: Callable[..., Any], offset: float) -> None:
 
 
 def test_a_heartbeat_that_knows_no_trade_and_one_that_does(simulate: Simulate, connect: Connect) -> None:
-    faults = [Fault("last_trade_id_zero", product="BTC-USD")]
-    simulator = simulate(rate=1000, max_trades=50, heartbeat_seconds=0.02, faults=faults)
+    simulator = simulate(
+        rate=0, heartbeat_seconds=0.02, faults=[Fault("last_trade_id_zero", product="BTC-USD", times=3)]
+    )
     client = connect(simulator)
     client.subscribe("heartbeat", products=["BTC-USD", "ETH-USD"])
-    client.receive_until(lambda frame: frame.get("last_trade_id") == simulator.trades("ETH-USD")[-1])
+    known = {product: simulator.trades(product)[-1] for product in ("BTC-USD", "ETH-USD")}
+    client.receive_until(lambda frame: frame.get("last_trade_id") == known["BTC-USD"])
     beats = [frame for frame in client.frames if frame["type"] == "heartbeat"]
-    assert {beat["last_trade_id"] for beat in beats if beat["product_id"] == "BTC-USD"} == {0}
-    assert simulator.statistics.faults["last_trade_id_zero"] == sum(b["product_id"] == "BTC-USD" for b in beats)
+    told = [beat["last_trade_id"] for beat in beats if beat["product_id"] == "BTC-USD"]
+    assert told == [0, 0, 0, known["BTC-USD"]]
+    assert {beat["last_trade_id"] for beat in beats if beat["product_id"] == "ETH-USD"} == {known["ETH-USD"]}
+    assert simulator.statistics.faults == {"last_trade_id_zero": 3}
 
 
 def extras(simulate: Simulate, connect: Connect, fault: Fault, count: int) -> tuple[Simulator, Any, list[Any]]:

@@ -36,15 +36,15 @@ def subscribe(client: Any, *channels: str, **changes: str) -> None:
 
 
 def test_full_tells_the_trades_of_matches_and_every_number_in_between(simulate: Simulate, connect: Connect) -> None:
-    simulator = simulate(products=["BTC-USD"], rate=500, max_trades=200, credentials=KEY)
+    simulator = simulate(products=["BTC-USD"], rate=500, credentials=KEY)
     simulator.pause()
     full, matches = connect(simulator), connect(simulator)
     subscribe(full, "full")
     full.receive_type("subscriptions")
     matches.subscribe("matches", products=["BTC-USD"])
     matches.receive_type("last_match")
+    last = simulator.trades("BTC-USD")[-1] + 200
     simulator.resume()
-    last = simulator.trades("BTC-USD")[0] + 200
 
     frames = [frame for frame in full.receive_until(lambda frame: frame.get("trade_id") == last) if "sequence" in frame]
     others = matches.receive_until(lambda frame: frame.get("trade_id") == last)
@@ -66,7 +66,7 @@ def test_full_tells_the_trades_of_matches_and_every_number_in_between(simulate: 
 
 
 def test_level2_is_the_book_of_level2_batch(simulate: Simulate, connect: Connect) -> None:
-    simulator = simulate(products=["BTC-USD"], rate=200, max_trades=200, book_changes_per_second=0, credentials=KEY)
+    simulator = simulate(products=["BTC-USD"], rate=200, book_changes_per_second=0, credentials=KEY)
     client = connect(simulator)
     subscribe(client, "level2")
     book = OrderBook()
