@@ -21,6 +21,7 @@ from rxbridge.events import CustomEvent, event
 from rxbridge.messages import Frame
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.simulator import Simulator
+from rxbridge.telemetry.statistics import Statistics
 from tests.rxbridge.coinbase.servers import FeedServer, hold, refusal
 
 Wait = Callable[..., None]
@@ -95,10 +96,21 @@ def test_other_products_may_be_asked_for(options: Options, simulator: Simulator,
         wait_for(lambda: bridge.statistics().feed.settled > settled)
 
 
-def test_one_call_may_do_for_a_finite_feed(options: Options) -> None:
+def test_one_call_may_do_for_a_finite_feed(options: Options, wait_for: Wait) -> None:
     with Simulator(rate=500, max_trades=50) as finite:
+        bridge = bridge_of(options, feed_url=finite.url)
         # Heartbeats are frames too, so it is the time that ends it.
-        statistics = bridge_of(options, feed_url=finite.url).run(1.5)
+        assert bridge.run(0.2).waiting_frames == 0
+        assert bridge.state == "stopped"
+
+        # Or whoever has seen enough.
+        running: list[Statistics] = []
+        call = threading.Thread(target=lambda: running.append(bridge.run(600)), daemon=True)
+        call.start()
+        wait_for(lambda: bridge.statistics().delivery.delivered)
+        bridge.stop()
+        call.join(30)
+    (statistics,) = running
     assert statistics.waiting_frames == 0
     assert statistics.delivery.delivered > 0
 

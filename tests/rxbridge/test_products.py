@@ -164,11 +164,16 @@ def test_a_wildcard_waits_for_the_list_and_says_so(watched: Make, log: list[str]
     assert "slow down" in waits[1]
 
 
-def test_it_waits_as_long_as_coinbase_asks_to(watched: Make, log: list[str]) -> None:
+def test_it_waits_as_long_as_coinbase_asks_to(watched: Make, log: list[str], wait_for: WaitFor) -> None:
     one = watched("*", Script(RestFailed(URL, "slow down", status=429, retry_after=86_400.0)))
-    threading.Timer(0.05, one.stop.set).start()
+    settled: list[tuple[str, ...]] = []
+    settling = threading.Thread(target=lambda: settled.append(one.watch.settle()), daemon=True)
+    settling.start()
+    wait_for(lambda: log)
+    one.stop.set()
+    settling.join(30)
 
-    assert one.watch.settle() == ()
+    assert settled == [()]
     assert "next try in 86400.0 s" in log[0]
 
 
@@ -177,11 +182,11 @@ def test_a_stop_ends_the_wait_even_for_a_server_that_hangs(watched: Make) -> Non
 
     class Hanging(Script):
         def products(self) -> Catalogue:
+            one.stop.set()
             released.wait(60)
             return super().products()
 
     one = watched("*", Hanging(listing("A-USD")))
-    threading.Timer(0.05, one.stop.set).start()
 
     assert one.watch.settle() == ()
     assert not released.is_set()

@@ -160,7 +160,7 @@ def gaps(journal: Journal) -> list[tuple[str, str, int, int]]:
     return [(gap.kind, gap.channel, gap.first, gap.last) for gap in journal.market_gaps()]
 
 
-def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 40.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it has not happened in time"

@@ -120,9 +120,10 @@ def test_no_text_makes_the_search_for_brackets_slow(unit: bytes) -> None:
         data = b"[" * DEEPEST + b"0,0" + unit * (size // len(unit))
         best = 1e9
         for _ in range(3):
-            began = time.perf_counter()
+            # Of this thread alone, whatever else is at work meanwhile.
+            began = time.thread_time()
             verdict(data)
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.thread_time() - began)
         return best
 
     assert seconds(400_000) < 40 * seconds(40_000) + 0.05

@@ -279,7 +279,7 @@ def test_what_is_not_acknowledged_is_asked_for_again_then_told(
 
     server = feed_server(serve)
     statistics = FeedStatistics()
-    observed = watch(feed(server.url, ("BTC-USD",), statistics=statistics, acknowledge_seconds=0.25))
+    observed = watch(feed(server.url, ("BTC-USD",), statistics=statistics, acknowledge_seconds=1.5))
     wait_for(lambda: told(log, "[UNCONFIRMED]"))
     assert told(log, "[UNCONFIRMED]") == [
         "ERROR [UNCONFIRMED] Asked for twice and never acknowledged: matches (BTC-USD)"

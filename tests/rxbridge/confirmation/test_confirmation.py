@@ -268,10 +268,13 @@ def test_a_server_that_is_down_is_waited_for(
     journal: Journal, server: EmbeddedPulseStream, losses: Losses, wait_for: WaitFor
 ) -> None:
     append(journal, map(match, range(1, 11)))
-    confirming = Confirming(journal, server, after_seconds=0.3)
+    # While it is up, nothing is looked for.
+    down = threading.Event()
+    confirming = Confirming(journal, server, clock=lambda: time.monotonic() if down.is_set() else 0.0)
     confirming.confirmation.start()
     deliver(journal, server, KEY)
     server.stop()
+    down.set()
     wait_for(lambda: confirming.statistics.posts.failed_requests >= 1)
 
     assert not confirming.stop(1)

@@ -363,6 +363,14 @@ def key() -> str:
 
 @pytest.fixture
 def client(server: ScriptedServer) -> Iterator[PulseStreamClient]:
+    """One for which no time passes between two requests, and that waits for an answer as long as it takes."""
+    with PulseStreamClient(server.url, KEY, read_timeout_seconds=30, monotonic=lambda: 1000.0) as client:
+        yield client
+
+
+@pytest.fixture
+def hasty(server: ScriptedServer) -> Iterator[PulseStreamClient]:
+    """One that soon gives up an answer."""
     with PulseStreamClient(server.url, KEY, read_timeout_seconds=0.25) as client:
         yield client
 

@@ -73,8 +73,9 @@ def test_what_fired_is_said_at_the_end(
     running = sink("--faults", faults, "--database", tmp_path / "events.sqlite")
     tenant = client(running.url, KEY)
     assert [tenant.post_event(new_event()).status_code for _ in range(2)] == [500, 500]
+    url, headers = running.url + "/api/v1/ingestion/events", {"X-API-Key": KEY}
     with pytest.raises(requests.ReadTimeout):
-        requests.post(running.url + "/api/v1/ingestion/events", json=new_event(), headers={"X-API-Key": KEY}, timeout=1)
+        requests.post(url, json=new_event(), headers=headers, timeout=(30, 1))
     running.running.send(number)
 
     assert running.running.wait() == 0

@@ -45,7 +45,7 @@ def test_it_starts_and_stops_and_leaves_nothing_behind(client: Any, new_event: A
     with EmbeddedPulseStream(api_key=KEY) as server:
         assert client(server.url, KEY).post_event(new_event()).status_code == 200
 
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
     assert not is_open(server.url)
 
 

@@ -109,9 +109,10 @@ def test_a_text_full_of_beginnings_takes_linear_time() -> None:
     def seconds(length: int) -> float:
         best = 1e9
         for _ in range(3):
-            began = time.perf_counter()
+            # Of this thread alone, whatever else is at work meanwhile.
+            began = time.thread_time()
             redact("ababababababx" * length)
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.thread_time() - began)
         return best
 
     assert seconds(5_000) < 50 * seconds(500) + 0.05

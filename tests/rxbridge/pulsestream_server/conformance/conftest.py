@@ -127,7 +127,7 @@ def slow_server(server: Server) -> Iterator[Server]:
     if os.environ.get("PULSESTREAM_CONFORMANCE_URL"):
         yield server
         return
-    with EmbeddedPulseStream(latency_seconds=0.3) as embedded:
+    with EmbeddedPulseStream(latency_seconds=1.0) as embedded:
         yield Server(embedded.url, None)
 
 
