@@ -3,9 +3,11 @@
 import json
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.recording import read
 from rxbridge.simulator import Simulator
 from tests.ports import free_port
+from tests.rxbridge.played import has_arrived, is_delivered, last_frame
 
 KEY = "a-key-that-must-not-leak"
+PRODUCTS = ("BTC-USD", "ETH-USD")
 Start = Callable[..., Any]
 
 
@@ -36,6 +40,31 @@ def played(recording: Path, speed: float) -> Simulator:
     return Simulator(recording=partial(read, recording), speed=speed)
 
 
+def ended(run: Any) -> int:
+    """The exit code of a bridge that is told to end."""
+    run.send(signal.SIGTERM)
+    return run.wait()
+
+
+def trades_in(database: Path) -> dict[str, set[int]]:
+    """The ids of the trades that PulseStream has, by product."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        rows = connection.execute("SELECT external_id FROM events WHERE external_id LIKE '%-match-%'").fetchall()
+    found: dict[str, set[int]] = {}
+    for (key,) in rows:
+        product, _, trade = key.removeprefix("coinbase-").partition("-match-")
+        found.setdefault(product, set()).add(int(trade))
+    return found
+
+
+def has_all_trades(database: Path, simulator: Simulator) -> bool:
+    """Whether they are all there, from the first of them to the last that was made; the market must stand still."""
+    found = trades_in(database)
+    return found.keys() == set(PRODUCTS) and all(
+        ids == set(range(min(ids), simulator.trades(product).stop)) for product, ids in found.items()
+    )
+
+
 def verify(command: Start, url: str, journal: Path, expected_code: int = 0) -> dict[str, Any]:
     done = command("verify", "--json", "--pulsestream-url", url, "--journal", journal, PULSESTREAM_API_KEY=KEY)
     assert done.wait() == expected_code, done.stderr
@@ -52,21 +81,37 @@ def assert_exact(audit: dict[str, Any], events: int) -> None:
 
 
 def test_a_recording_is_delivered_once_even_if_it_runs_twice(
-    command: Start, server: EmbeddedPulseStream, recording: Callable[..., Path], tmp_path: Path
+    command: Start, server: EmbeddedPulseStream, recording: Callable[..., Path], tmp_path: Path, wait_for: Start
 ) -> None:
-    with played(recording(trades=150), speed=10) as simulator:
-        for journal in (tmp_path / "first.journal", tmp_path / "first.journal", tmp_path / "second.journal"):
-            run = command(*arguments(simulator, server.url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
-            assert run.wait() == 0, run.stderr
+    path = recording(trades=150)
+    last, first, second = last_frame(path), tmp_path / "first.journal", tmp_path / "second.journal"
+    with played(path, speed=10) as simulator:
+        for journal, times in ((first, 1), (first, 2), (second, 1)):
+            run = command(*arguments(simulator, server.url, journal), PULSESTREAM_API_KEY=KEY)
+            wait_for(lambda journal=journal, times=times: is_delivered(journal, last, times=times))
+            assert ended(run) == 0, run.stderr
             assert KEY not in run.stderr + run.stdout
             assert_exact(verify(command, server.url, journal), 300)
+
+
+def test_when_nothing_comes_any_more_it_ends_and_all_that_came_is_delivered(
+    command: Start, server: EmbeddedPulseStream, recording: Callable[..., Path], tmp_path: Path
+) -> None:
+    journal = tmp_path / "idle.journal"
+    with played(recording(trades=150), speed=10) as simulator:
+        run = command(*arguments(simulator, server.url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
+        assert run.wait() == 0, run.stderr
+    assert "[IDLE] No frame for 1 s and everything delivered" in run.stderr
+    # On a machine that stands still for a second, that is not all there was.
+    audit = verify(command, server.url, journal)
+    assert_exact(audit, audit["received"] - audit["gaps"])
 
 
 def test_kill_9_five_times_changes_nothing(
     command: Start, server: EmbeddedPulseStream, recording: Callable[..., Path], tmp_path: Path, wait_for: Start
 ) -> None:
-    journal = tmp_path / "killed.journal"
-    with played(recording(trades=200, seconds=2.0), speed=1) as simulator:
+    journal, path = tmp_path / "killed.journal", recording(trades=200, seconds=2.0)
+    with played(path, speed=1) as simulator:
         for kill in range(5):
             before = simulator.statistics.frames.get("ticker", 0)
             run = command(*arguments(simulator, server.url, journal), PULSESTREAM_API_KEY=KEY)
@@ -74,8 +119,9 @@ def test_kill_9_five_times_changes_nothing(
             wait_for(lambda wanted=wanted: simulator.statistics.frames.get("ticker", 0) >= wanted)
             run.send(signal.SIGKILL)
             assert run.wait() == -signal.SIGKILL
-        run = command(*arguments(simulator, server.url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
-        assert run.wait() == 0, run.stderr
+        run = command(*arguments(simulator, server.url, journal), PULSESTREAM_API_KEY=KEY)
+        wait_for(lambda: is_delivered(journal, last_frame(path)))
+        assert ended(run) == 0, run.stderr
 
     assert_exact(verify(command, server.url, journal), 400)
 
@@ -85,16 +131,15 @@ def test_an_outage_of_pulsestream_costs_nothing(
 ) -> None:
     journal, database, port = tmp_path / "outage.journal", str(tmp_path / "stored.sqlite"), free_port()
     options: dict[str, Any] = {"database": database, "api_key": KEY, "rate_limit": 0, "port": port}
-    with played(recording(trades=200, seconds=2.0), speed=1) as simulator:
+    path = recording(trades=200, seconds=2.0)
+    with played(path, speed=1) as simulator:
         with EmbeddedPulseStream(**options) as server:
-            run = command(
-                *arguments(simulator, server.url, journal, "--exit-when-idle", 1, "--verbose"),
-                PULSESTREAM_API_KEY=KEY,
-            )
+            run = command(*arguments(simulator, server.url, journal, "--verbose"), PULSESTREAM_API_KEY=KEY)
             wait_for(lambda: "[SUCCESS]" in run.stderr)
         wait_for(lambda: run.stderr.count("[TICKER]") >= 150 or "cannot be reached" in run.stderr)
         with EmbeddedPulseStream(**options) as server:
-            assert run.wait() == 0, run.stderr
+            wait_for(lambda: is_delivered(journal, last_frame(path)), 60)
+            assert ended(run) == 0, run.stderr
             assert_exact(verify(command, server.url, journal), 400)
 
 
@@ -124,12 +169,11 @@ def test_a_drain_against_a_dead_server_keeps_everything_for_the_next_start(
     command: Start, recording: Callable[..., Path], tmp_path: Path, wait_for: Start
 ) -> None:
     journal, port = tmp_path / "kept.journal", free_port()
-    url = f"http://127.0.0.1:{port}"
-    with played(recording(trades=50), speed=10) as simulator:
+    url, path = f"http://127.0.0.1:{port}", recording(trades=50)
+    with played(path, speed=10) as simulator:
         run = command(*arguments(simulator, url, journal, "--verbose"), PULSESTREAM_API_KEY=KEY)
         wait_for(lambda: run.stderr.count("[TICKER]") >= 50)
-        run.send(signal.SIGTERM)
-        assert run.wait(20) == 0, run.stderr
+        assert ended(run) == 0, run.stderr
         assert "wait in the journal" in run.stderr
 
         with EmbeddedPulseStream(
@@ -137,8 +181,9 @@ def test_a_drain_against_a_dead_server_keeps_everything_for_the_next_start(
         ) as server:
             waiting = verify(command, server.url, journal)
             assert (waiting["waiting"], waiting["delivered"], waiting["stored"]) == (100, 0, 0)
-            run = command(*arguments(simulator, url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
-            assert run.wait() == 0, run.stderr
+            run = command(*arguments(simulator, url, journal), PULSESTREAM_API_KEY=KEY)
+            wait_for(lambda: is_delivered(journal, last_frame(path), times=2))
+            assert ended(run) == 0, run.stderr
             assert_exact(verify(command, server.url, journal), 100)
 
 
@@ -158,15 +203,14 @@ def test_a_signal_while_the_disk_takes_nothing(
         # Some that surely do; what failed may have been a note.
         arrived = simulator.statistics.frames["ticker"]
         wait_for(lambda: simulator.statistics.frames["ticker"] >= arrived + 30)
-        run.send(signal.SIGTERM)
-        assert run.wait(20) == 0, run.stderr
+        assert ended(run) == 0, run.stderr
         simulator.pause()
         assert "[LOST]" in run.stderr
 
         again = command(*arguments(simulator, server.url, journal), PULSESTREAM_API_KEY=KEY)
         wait_for(lambda: "trades fetched" in again.stderr)
-        again.send(signal.SIGTERM)
-        assert again.wait() == 0, again.stderr
+        wait_for(lambda: has_all_trades(tmp_path / "stored.sqlite", simulator))
+        assert ended(again) == 0, again.stderr
     audit = verify(command, server.url, journal)
     assert audit["trade_holes"] == 0
     assert audit["received"] == audit["stored"]
@@ -194,8 +238,8 @@ def test_a_signal_before_anything_is_there_ends_with_0(
     assert "SIGTERM: stopping" in run.stderr
 
 
-def test_a_dry_run_that_nobody_reads_ends(recording: Callable[..., Path], tmp_path: Path) -> None:
-    with played(recording(trades=100, seconds=2.0), speed=1) as simulator:
+def test_a_dry_run_that_nobody_reads_ends(tmp_path: Path) -> None:
+    with Simulator(rate=50) as simulator:
         given = arguments(simulator, "http://127.0.0.1:9", tmp_path / "j")
         run = subprocess.Popen(
             [sys.executable, "-m", "rxbridge", *map(str, given), "--dry-run"],
@@ -213,14 +257,12 @@ def test_a_dry_run_that_nobody_reads_ends(recording: Callable[..., Path], tmp_pa
     assert b"Traceback" not in told
 
 
-def test_a_second_signal_ends_at_once_and_loses_nothing(
-    command: Start, recording: Callable[..., Path], tmp_path: Path, wait_for: Start
-) -> None:
+def test_a_second_signal_ends_at_once_and_loses_nothing(command: Start, tmp_path: Path, wait_for: Start) -> None:
     journal, port = tmp_path / "twice.journal", free_port()
     url = f"http://127.0.0.1:{port}"
     server = command("pulsestream", "--port", port, "--rate-limit", 0, "--database", "s", PULSESTREAM_API_KEY=KEY)
     wait_for(lambda: url in server.stderr)
-    with played(recording(trades=200, seconds=2.0), speed=1) as simulator:
+    with Simulator(rate=100) as simulator:
         run = command(
             *arguments(simulator, url, journal, "--verbose"),
             PULSESTREAM_API_KEY=KEY,
@@ -228,41 +270,45 @@ def test_a_second_signal_ends_at_once_and_loses_nothing(
         )
         wait_for(lambda: "[SUCCESS]" in run.stderr)
         server.send(signal.SIGSTOP)  # a request hangs from now on
-        wait_for(lambda: simulator.statistics.frames["ticker"] >= 150)
+        received = run.stderr.count("[TICKER]")
+        wait_for(lambda: run.stderr.count("[TICKER]") >= received + 50)
         run.send(signal.SIGTERM)
         wait_for(lambda: "SIGTERM: stopping" in run.stderr)
         run.send(signal.SIGTERM)
         assert run.wait() == 130
         server.send(signal.SIGCONT)
+        simulator.pause()
 
-        run = command(*arguments(simulator, url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
-        assert run.wait() == 0, run.stderr
-    assert_exact(verify(command, url, journal), 400)
+        run = command(*arguments(simulator, url, journal), PULSESTREAM_API_KEY=KEY)
+        wait_for(lambda: has_all_trades(tmp_path / "s", simulator))
+        assert ended(run) == 0, run.stderr
+    audit = verify(command, url, journal)
+    assert_exact(audit, audit["received"] - audit["gaps"])
+    assert audit["received"] >= received + 50
 
 
 def test_feeding_and_delivering_in_two_processes(
-    command: Start, server: EmbeddedPulseStream, recording: Callable[..., Path], tmp_path: Path
+    command: Start, server: EmbeddedPulseStream, recording: Callable[..., Path], tmp_path: Path, wait_for: Start
 ) -> None:
-    journal = tmp_path / "shared.journal"
-    with played(recording(trades=150), speed=1) as simulator:
-        feeder = command(*arguments(simulator, server.url, journal, "--role", "feed", "--exit-when-idle", 2))
-        deliverer = command(
-            *arguments(simulator, server.url, journal, "--role", "deliver", "--exit-when-idle", 4),
-            PULSESTREAM_API_KEY=KEY,
-        )
-        assert feeder.wait() == 0, feeder.stderr
-        assert deliverer.wait() == 0, deliverer.stderr
+    journal, path = tmp_path / "shared.journal", recording(trades=150)
+    with played(path, speed=1) as simulator:
+        feeder = command(*arguments(simulator, server.url, journal, "--role", "feed"))
+        deliverer = command(*arguments(simulator, server.url, journal, "--role", "deliver"), PULSESTREAM_API_KEY=KEY)
+        wait_for(lambda: is_delivered(journal, last_frame(path)))
+        assert ended(feeder) == 0, feeder.stderr
+        assert ended(deliverer) == 0, deliverer.stderr
 
     assert_exact(verify(command, server.url, journal), 300)
 
 
 def test_a_dry_run_prints_batches_and_sends_nothing(
-    command: Start, recording: Callable[..., Path], tmp_path: Path
+    command: Start, recording: Callable[..., Path], tmp_path: Path, wait_for: Start
 ) -> None:
     journal = tmp_path / "dry.journal"
     with played(recording(trades=30), speed=10) as simulator:
-        run = command(*arguments(simulator, "http://127.0.0.1:9", journal, "--dry-run", "--exit-when-idle", 1))
-        assert run.wait() == 0, run.stderr
+        run = command(*arguments(simulator, "http://127.0.0.1:9", journal, "--dry-run"))
+        wait_for(lambda: run.stdout.count('"event_id"') >= 60)
+        assert ended(run) == 0, run.stderr
 
     ids = [event["event_id"] for line in run.stdout.splitlines() for event in json.loads(line)["events"]]
     assert len(ids) == len(set(ids)) == 60
@@ -300,11 +346,14 @@ def test_wrong_usage_ends_with_2(command: Start) -> None:
     assert command("run", "--no-such-option").wait() == 2
 
 
-def test_verify_without_a_server_ends_with_69(command: Start, recording: Callable[..., Path], tmp_path: Path) -> None:
-    journal = tmp_path / "unverified.journal"
-    with played(recording(trades=5), speed=10) as simulator:
-        feeder = command(*arguments(simulator, "http://127.0.0.1:9", journal, "--role", "feed", "--exit-when-idle", 1))
-        assert feeder.wait() == 0, feeder.stderr
+def test_verify_without_a_server_ends_with_69(
+    command: Start, recording: Callable[..., Path], tmp_path: Path, wait_for: Start
+) -> None:
+    journal, path = tmp_path / "unverified.journal", recording(trades=5)
+    with played(path, speed=10) as simulator:
+        feeder = command(*arguments(simulator, "http://127.0.0.1:9", journal, "--role", "feed"))
+        wait_for(lambda: has_arrived(journal, last_frame(path)))
+        assert ended(feeder) == 0, feeder.stderr
 
     check = command(
         "verify", "--journal", journal, "--pulsestream-url", f"http://127.0.0.1:{free_port()}", PULSESTREAM_API_KEY=KEY
@@ -326,12 +375,13 @@ def test_a_second_feeder_is_refused(command: Start, tmp_path: Path, wait_for: St
 
 
 def test_an_audit_notices_what_the_server_has_lost(
-    command: Start, server: EmbeddedPulseStream, recording: Callable[..., Path], tmp_path: Path
+    command: Start, server: EmbeddedPulseStream, recording: Callable[..., Path], tmp_path: Path, wait_for: Start
 ) -> None:
-    journal = tmp_path / "lost.journal"
-    with played(recording(trades=20), speed=10) as simulator:
-        run = command(*arguments(simulator, server.url, journal, "--exit-when-idle", 1), PULSESTREAM_API_KEY=KEY)
-        assert run.wait() == 0, run.stderr
+    journal, path = tmp_path / "lost.journal", recording(trades=20)
+    with played(path, speed=10) as simulator:
+        run = command(*arguments(simulator, server.url, journal), PULSESTREAM_API_KEY=KEY)
+        wait_for(lambda: is_delivered(journal, last_frame(path)))
+        assert ended(run) == 0, run.stderr
 
     with EmbeddedPulseStream(database=str(tmp_path / "empty.sqlite"), api_key=KEY, rate_limit=0) as empty:
         audit = verify(command, empty.url, journal, expected_code=1)
@@ -339,15 +389,18 @@ def test_an_audit_notices_what_the_server_has_lost(
 
 
 def test_real_frames_of_2021_are_stored_once_each(
-    command: Start, server: EmbeddedPulseStream, tmp_path: Path, real_recording: Callable[[str], Path]
+    command: Start,
+    server: EmbeddedPulseStream,
+    tmp_path: Path,
+    real_recording: Callable[[str], Path],
+    wait_for: Start,
 ) -> None:
     products = "BAND-BTC,BAND-GBP,CRV-EUR,DASH-BTC,NMR-EUR,NU-GBP,SKL-BTC,SKL-GBP,SKL-USD,YFI-BTC"
-    journal = tmp_path / "real.journal"
-    with played(real_recording("exchange-2021"), speed=10) as simulator:
-        for _ in range(2):
-            run = command(
-                *arguments(simulator, server.url, journal, "--products", products, "--exit-when-idle", 1),
-                PULSESTREAM_API_KEY=KEY,
-            )
-            assert run.wait() == 0, run.stderr
+    journal, path = tmp_path / "real.journal", real_recording("exchange-2021")
+    last = last_frame(path, "ticker", "match", "last_match")
+    with played(path, speed=10) as simulator:
+        for times in (1, 2):
+            run = command(*arguments(simulator, server.url, journal, "--products", products), PULSESTREAM_API_KEY=KEY)
+            wait_for(lambda times=times: is_delivered(journal, last, times=times), 60)
+            assert ended(run) == 0, run.stderr
     assert_exact(verify(command, server.url, journal), 90)
