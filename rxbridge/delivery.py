@@ -163,18 +163,17 @@ class Delivery:
         begin, run = self._run(after)
         rules = record_rules(self._journal, self._rules, after)
         frames = self._journal.frames(begin, finish=self._finish, stop=self._stop)
-        made = self.progress.track(frames).pipe(
-            events_of(
-                run,
-                channels=self._channels,
-                rules=rules,
-                statistics=self.statistics,
-                dead_letter=self.progress.dead,
-                seen=ids(_recent(self._journal, after), self._channels),
-                told=self._told,
-                kept_books=self._books(after, rules),
-            ),
+        chain = events_of(
+            run,
+            channels=self._channels,
+            rules=rules,
+            statistics=self.statistics,
+            dead_letter=self.progress.dead,
+            seen=ids(_recent(self._journal, after), self._channels),
+            told=self._told,
+            kept_books=self._books(after, rules),
         )
+        made = self.progress.track(frames, chain)
         if self._told is not None and self._pipelines.custom:
             made = made.pipe(ops.do_action(_tell_custom))
         return made.pipe(self._batches, ops.map(self._shed), ops.filter(bool))

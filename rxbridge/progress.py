@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -39,7 +39,7 @@ class Progress:
         self._dropped: list[int] = []
         self._last_kept = ""
         self._window_end = 0
-        self._read = journal.cursor(CONSUMER)
+        self._reading = _Reading(journal.cursor(CONSUMER))
         self._holdings: Holdings | None = None
         self._released = 0
         self._checked_at = 0
@@ -52,9 +52,9 @@ class Progress:
             self._statistics.dropped -= len(self._dropped)
             self._letters.clear()
             self._dropped.clear()
-            self._read = self._journal.cursor(CONSUMER)
+            self._reading = _Reading(self._journal.cursor(CONSUMER))
             self._statistics.received = self._settled()
-            return self._read
+            return self._reading.offset
 
     def rebuild(self) -> tuple[int, Holdings]:
         """After `restart`, for users' pipelines: the offset after which they read, and who is told what they hold.
@@ -62,10 +62,11 @@ class Progress:
         Raises:
             JournalError: The journal cannot be written.
         """
-        begin = rebuild_from(self._journal, STATE_CONSUMER, self._read)
+        read = self._reading.offset
+        begin = rebuild_from(self._journal, STATE_CONSUMER, read)
         self._holdings = Holdings(begin)
-        add_checkpoint(self._journal, self._read, begin)
-        self._checked_at = self._read
+        add_checkpoint(self._journal, read, begin)
+        self._checked_at = read
         return begin, self._holdings
 
     def in_hand(self) -> int:
@@ -79,18 +80,26 @@ class Progress:
 
     def caught_up(self) -> bool:
         """Whether everything in the journal was read and settled."""
-        return self._read >= self._journal.size().last_offset and self.in_hand() == 0
+        return self._reading.offset >= self._journal.size().last_offset and self.in_hand() == 0
 
-    def track(self, frames: Observable[Frame]) -> Observable[Frame]:
-        """Note each frame's offset when the chain below has returned from it."""
+    def track(
+        self, frames: Observable[Frame], chain: Callable[[Observable[Frame]], Observable[EncodedEvent]]
+    ) -> Observable[EncodedEvent]:
+        """What the chain makes of the frames; the offset of each is noted when the chain has returned from it.
 
-        def subscribe(observer: ObserverBase[Frame], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            def on_next(frame: Frame) -> None:
-                observer.on_next(frame)
-                # Those that are read once more, for the state of users' pipelines, are behind it.
-                self._read = max(frame.offset, self._read)
+        A frame at which the chain ends by an error is not noted, and the chain is given no further one: all of them are
+        read again.
+        """
 
-            return frames.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+        def subscribe(observer: ObserverBase[EncodedEvent], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            reading = self._reading
+
+            def on_error(error: Exception) -> None:
+                reading.has_failed = True
+                observer.on_error(error)
+
+            made = frames.pipe(reading.follow, chain)
+            return made.subscribe(observer.on_next, on_error, observer.on_completed, scheduler=scheduler)
 
         return Observable(subscribe)
 
@@ -133,7 +142,7 @@ class Progress:
         hand, must not come in between.
         """
         with self._lock:
-            read = self._read
+            read = self._reading.offset
             idle = self.in_hand() == 0
         if idle and read > self._journal.cursor(CONSUMER):
             self._acknowledge(read)
@@ -167,6 +176,38 @@ class Progress:
             with self._lock:
                 # By now another thread may have written some of them as well, and there may be new ones.
                 self._letters = [letter for letter in self._letters if id(letter) not in written]
+
+
+class _Reading:
+    """How far the frames were read since a restart. One that is over, and still in a frame, tells nobody any more.
+
+    Attributes:
+        offset: Of the newest frame from which the chain has returned.
+        has_failed: Whether the chain has ended by an error: it has returned from that frame, and made nothing of it.
+    """
+
+    __slots__ = ("has_failed", "offset")
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        self.has_failed = False
+
+    def follow(self, frames: Observable[Frame]) -> Observable[Frame]:
+        """The frames, of each of which note is taken."""
+
+        def subscribe(observer: ObserverBase[Frame], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            def on_next(frame: Frame) -> None:
+                # The source may be in the middle of many, or not even have returned from being subscribed to.
+                if self.has_failed:
+                    return
+                observer.on_next(frame)
+                # Those that are read once more, for the state of users' pipelines, are behind it.
+                if not self.has_failed and frame.offset > self.offset:
+                    self.offset = frame.offset
+
+            return frames.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
 
 
 def _done(event: EncodedEvent) -> int:

@@ -11,6 +11,8 @@ import pytest
 import reactivex
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reactivex import Observable, Subject
+from reactivex import operators as ops
 
 from rxbridge.delivery import Delivery, refused
 from rxbridge.errors import EventRejected, JournalFull
@@ -224,6 +226,55 @@ def test_a_dead_letter_is_written_before_its_frame_is_acknowledged(monkeypatch: 
     assert (letter.offset, letter.event_id, letter.stage, letter.content) == (1, "", "parse", TORN)
 
 
+def nothing(frames: Observable[Frame]) -> Observable[EncodedEvent]:
+    """A chain that makes no event."""
+    return frames.pipe(ops.flat_map(lambda _: reactivex.empty()))
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["while it is subscribed to", "later"])
+def test_a_frame_at_which_the_chain_ends_is_not_read(*, at_once: bool) -> None:
+    def fail_at_3(frame: Frame) -> Frame:
+        if frame.offset == 3:
+            raise ValueError("I dislike 3")
+        return frame
+
+    journal, statistics = MemoryJournal(), DeliveryStatistics()
+    progress = Progress(journal, statistics)
+    errors: list[Exception] = []
+    with journal:
+        for number in range(1, 6):
+            journal.append(Frame(HEARTBEAT, number, 1, number))
+        frames: Subject[Frame] = Subject()
+        source = reactivex.from_iterable(journal.read(0)) if at_once else frames
+        progress.track(source, lambda frames: frames.pipe(ops.map(fail_at_3), nothing)).subscribe(
+            on_error=errors.append
+        )
+        for frame in journal.read(0):
+            frames.on_next(frame)
+        progress.acknowledge_idle()
+
+        assert [str(error) for error in errors] == ["I dislike 3"]
+        assert journal.cursor(CONSUMER) == 2, "the others are read again"
+        assert not progress.caught_up()
+
+
+def test_a_chain_that_is_still_in_a_frame_at_a_restart_tells_nobody() -> None:
+    def restart(frame: Frame) -> Frame:
+        progress.restart()
+        return frame
+
+    journal = MemoryJournal()
+    progress = Progress(journal, DeliveryStatistics())
+    with journal:
+        journal.append(Frame(HEARTBEAT, 1, 1, 1))
+        progress.track(
+            reactivex.from_iterable(journal.read(0)), lambda frames: frames.pipe(ops.map(restart), nothing)
+        ).subscribe()
+        progress.acknowledge_idle()
+
+        assert journal.cursor(CONSUMER) == 0
+
+
 def test_two_threads_that_write_the_same_letters_take_no_other_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     journal, statistics = MemoryJournal(), DeliveryStatistics()
     progress = Progress(journal, statistics)
@@ -237,7 +288,7 @@ def test_two_threads_that_write_the_same_letters_take_no_other_with_them(monkeyp
         write(some)
 
     def read(offset: int) -> None:
-        progress.track(reactivex.from_iterable(journal.read(offset - 1, 1))).subscribe()
+        progress.track(reactivex.from_iterable(journal.read(offset - 1, 1)), nothing).subscribe()
         statistics.received += 1
 
     with journal:
@@ -267,7 +318,7 @@ def test_a_restart_does_not_hide_what_is_in_hand(monkeypatch: pytest.MonkeyPatch
 
     with journal:
         journal.append(Frame(match(1), 1, 1, 0))
-        progress.track(reactivex.from_iterable(journal.read(0))).subscribe()
+        progress.track(reactivex.from_iterable(journal.read(0)), nothing).subscribe()
         statistics.received = 1
         monkeypatch.setattr(progress, "in_hand", overtaken)
         progress.acknowledge_idle()
