@@ -17,13 +17,13 @@ def last_frame(recording: Path, *types: str) -> bytes:
     return [frame.data for frame in read(recording) if frame.data.startswith(beginnings)][-1]
 
 
-def has_arrived(journal: Path, last: bytes, *, times: int = 1) -> bool:
-    """Whether a recording that ends with this frame is in the journal, so many times."""
-    return _progress(journal, last)[0] >= times
+def times_arrived(journal: Path, last: bytes) -> int:
+    """How often a recording that ends with this frame is in the journal."""
+    return _progress(journal, last)[0]
 
 
 def is_delivered(journal: Path, last: bytes, *, times: int = 1) -> bool:
-    """Whether all of it was delivered as well."""
+    """Whether it is there so many times, and all of it was delivered."""
     played, waiting = _progress(journal, last)
     return played >= times and not waiting
 

@@ -18,7 +18,7 @@ from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.recording import read
 from rxbridge.simulator import Simulator
 from tests.ports import free_port
-from tests.rxbridge.played import has_arrived, is_delivered, last_frame
+from tests.rxbridge.played import is_delivered, last_frame, times_arrived
 
 KEY = "a-key-that-must-not-leak"
 PRODUCTS = ("BTC-USD", "ETH-USD")
@@ -352,7 +352,7 @@ def test_verify_without_a_server_ends_with_69(
     journal, path = tmp_path / "unverified.journal", recording(trades=5)
     with played(path, speed=10) as simulator:
         feeder = command(*arguments(simulator, "http://127.0.0.1:9", journal, "--role", "feed"))
-        wait_for(lambda: has_arrived(journal, last_frame(path)))
+        wait_for(lambda: times_arrived(journal, last_frame(path)))
         assert ended(feeder) == 0, feeder.stderr
 
     check = command(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
 from rxbridge.coinbase.rest import RestClient
+from rxbridge.errors import JournalError
 from rxbridge.journal.sqlite import SqliteJournal
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.simulator import Simulator
@@ -41,14 +42,17 @@ def run(command: Start, pulsestream: EmbeddedPulseStream, pulsestream_key: str, 
 
 def told(run: Any, *words: str) -> list[str]:
     """The log's messages that hold all of these words."""
-    messages = [json.loads(line)["message"] for line in run.stderr.splitlines() if line.startswith("{")]
+    # The last line may not be whole yet.
+    lines = run.stderr.rpartition("\n")[0].splitlines()
+    messages = [json.loads(line)["message"] for line in lines if line.startswith("{")]
     return [message for message in messages if all(word in message for word in words)]
 
 
 def traded(folder: Path) -> dict[str, list[int]]:
     """The ids of the trades in the journal, by product; each product that is subscribed to brings its last one."""
     found: dict[str, list[int]] = {}
-    with closing(SqliteJournal(folder / "journal", role="read")) as journal:
+    # Nobody may have made it yet.
+    with suppress(JournalError), closing(SqliteJournal(folder / "journal", role="read")) as journal:
         for frame in journal.read(0, 1_000_000):
             content = json.loads(frame.data)
             if content["type"] in ("match", "last_match"):
@@ -56,17 +60,38 @@ def traded(folder: Path) -> dict[str, list[int]]:
     return found
 
 
+def is_whole(received: Mapping[str, list[int]], made: Mapping[str, range]) -> bool:
+    """Whether of each product all trades are there, from the first of them to the last that was made."""
+    return received.keys() == made.keys() and all(
+        set(ids) == set(range(min(ids), made[product].stop)) for product, ids in received.items()
+    )
+
+
+def stop(bridge: Any) -> None:
+    bridge.send(signal.SIGTERM)
+    assert bridge.wait() == 0, bridge.stderr
+
+
 def test_four_hundred_products_and_one_that_is_delisted(
-    run: Start, command: Start, pulsestream: EmbeddedPulseStream, pulsestream_key: str, tmp_path: Path
+    *,
+    run: Start,
+    command: Start,
+    pulsestream: EmbeddedPulseStream,
+    pulsestream_key: str,
+    tmp_path: Path,
+    wait_for: Start,
 ) -> None:
     products = ("OLD-USD:delisted", "400")
     with Simulator(products=products, rate=400, max_trades=1500, heartbeat_seconds=60) as simulator:
-        bridge = run(simulator, "ETH-EUR,*-USD", "--exit-when-idle", 2)
-        assert bridge.wait() == 0, bridge.stderr
+        bridge = run(simulator, "ETH-EUR,*-USD")
         with closing(RestClient(simulator.rest_url)) as rest:
             live = [product.id for product in rest.products().values() if not product.idle]
         asked = {"ETH-EUR", *(product for product in live if product.endswith("-USD"))}
+        wait_for(lambda: sum(len(simulator.trades(product)) for product in live) == 1500 + len(live), 60)
         made = {product: simulator.trades(product) for product in asked}
+
+        wait_for(lambda: is_whole(traded(tmp_path), made), 60)
+        stop(bridge)
 
     assert len(live) == 400
     received = traded(tmp_path)
@@ -83,14 +108,15 @@ def test_four_hundred_products_and_one_that_is_delisted(
     assert told(bridge, "OLD-USD") == ["[PRODUCTS] Left out, as it is matched but not traded: OLD-USD (delisted)"]
 
 
-def test_what_is_delisted_is_named_once_and_not_asked_for(run: Start, tmp_path: Path) -> None:
+def test_what_is_delisted_is_named_once_and_not_asked_for(run: Start, tmp_path: Path, wait_for: Start) -> None:
     products = listed(*USD[:9], halted="P10-USD", delisted="P09-USD P11-USD")
     with (
         Simulator(products=USD, rate=200, max_trades=400, heartbeat_seconds=60) as simulator,
         ListServer(products) as lists,
     ):
-        bridge = run(simulator, "P11-USD,P1-USD,*-USD", "--exit-when-idle", 1, lists=lists.url)
-        assert bridge.wait() == 0, bridge.stderr
+        bridge = run(simulator, "P11-USD,P1-USD,*-USD", lists=lists.url)
+        wait_for(lambda: told(bridge, "[OK]") and len(traded(tmp_path)) >= 9)
+        stop(bridge)
 
     assert set(traded(tmp_path)) == set(USD[:9])
     (passed_over,) = told(bridge, "P09-USD", "matched but not traded")
@@ -117,10 +143,11 @@ def test_advanced_trade_takes_wildcards_and_ids_that_the_list_has_not(run: Start
         assert USD[4] not in line
 
 
-def test_ids_start_without_an_answer_and_say_so_once(run: Start, tmp_path: Path) -> None:
+def test_ids_start_without_an_answer_and_say_so_once(run: Start, tmp_path: Path, wait_for: Start) -> None:
     with Simulator(products=USD, rate=200, max_trades=200, heartbeat_seconds=60) as simulator:
-        bridge = run(simulator, "P00-USD,P01-USD", "--exit-when-idle", 1, lists=f"http://127.0.0.1:{free_port()}")
-        assert bridge.wait() == 0, bridge.stderr
+        bridge = run(simulator, "P00-USD,P01-USD", lists=f"http://127.0.0.1:{free_port()}")
+        wait_for(lambda: told(bridge, "[OK]") and len(traded(tmp_path)) >= 2)
+        stop(bridge)
 
     assert set(traded(tmp_path)) == {"P00-USD", "P01-USD"}
     assert len(told(bridge, "Not validated, and subscribed to as they are")) == 1
@@ -133,13 +160,11 @@ def test_a_restart_during_an_outage_goes_on_with_the_list_of_the_last_time(
     with Simulator(products=USD[:5], rate=100) as simulator:
         with ListServer(listed(*USD[:4])) as lists:
             first = run(simulator, "*-USD", "--role", "feed", lists=lists.url)
-            wait_for(lambda: told(first, "[OK]"))
-            first.send(signal.SIGTERM)
-            assert first.wait() == 0, first.stderr
+            wait_for(lambda: told(first, "[OK]") and len(traded(tmp_path)) >= 4)
+            stop(first)
         second = run(simulator, "*-USD", "--role", "feed", lists=lists.url)
         wait_for(lambda: told(second, "[OK]"))
-        second.send(signal.SIGTERM)
-        assert second.wait() == 0, second.stderr
+        stop(second)
 
     assert set(traded(tmp_path)) == set(USD[:4])
     (line,) = told(second, "[PRODUCTS]")
@@ -150,8 +175,9 @@ def test_a_wildcard_waits_for_coinbase_and_delivers_meanwhile(run: Start, tmp_pa
     port = free_port()
     lists = f"http://127.0.0.1:{port}"
     with Simulator(products=USD[:3], rate=200, max_trades=300, heartbeat_seconds=60) as simulator:
-        before = run(simulator, "P00-USD", "--role", "feed", "--exit-when-idle", 1, lists=lists)
-        assert before.wait() == 0, before.stderr
+        before = run(simulator, "P00-USD", "--role", "feed", lists=lists)
+        wait_for(lambda: traded(tmp_path))
+        stop(before)
         bridge = run(simulator, "*-USD", "--verbose", lists=lists)
         wait_for(lambda: "[SUCCESS]" in bridge.stderr and told(bridge, "Waiting to learn what '*-USD' means"))
         assert set(traded(tmp_path)) == {"P00-USD"}
@@ -187,7 +213,7 @@ def test_a_changed_list_is_told_once_and_takes_effect_on_the_open_connection(
 ) -> None:
     with Simulator(products=USD[:4], rate=100) as simulator, ListServer(listed(*USD[:2])) as lists:
         bridge = run(simulator, "*-USD", "--role", "feed", lists=lists.url, RXBRIDGE_FEED_PRODUCTS_CHECK_SECONDS="0.05")
-        wait_for(lambda: set(traded(tmp_path)) == set(USD[:2]) if (tmp_path / "journal").exists() else False)
+        wait_for(lambda: set(traded(tmp_path)) == set(USD[:2]))
         lists.products = listed(USD[0], USD[2], delisted=USD[1])
         wait_for(lambda: USD[2] in traded(tmp_path))
         wait_for(lambda: told(bridge, "[OK]", USD[2]))
