@@ -17,6 +17,7 @@ from itertools import islice
 from math import inf
 from operator import attrgetter
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import reactivex
@@ -36,6 +37,7 @@ from rxbridge.messages import Frame
 from rxbridge.playing import Selection
 from rxbridge.products import ProductWatch
 from rxbridge.recording.playing import recorded_frames
+from rxbridge.replayed import changes, decisive
 
 _NOTE = "replay"
 """The journal's note of what is replayed into it."""
@@ -66,12 +68,33 @@ class KeptJournal(msgspec.Struct, frozen=True, tag="journal"):
 class _Replayed(msgspec.Struct, frozen=True):
     """What a journal holds of a replay: its frames, from the first one on, and no others.
 
-    A journal drops its oldest frames, so the first one that is replayed is a part of what is compared.
+    A journal drops its oldest frames, so the first one that is replayed is a part of what is compared. What was made of
+    the frames is as well: those that are delivered are not delivered again, whatever would be made of them now.
+
+    Attributes:
+        settings: Those that decide that; None in a note that was written before they were noted.
     """
 
     source: Recording | KeptJournal
     selection: Selection
     first: tuple[int, int, int]
+    settings: dict[str, str] | None = None
+
+    def differences(self, noted: bytes | None) -> list[str]:
+        """In words, what differs in the note of a journal; empty, if that is of this replay."""
+        try:
+            before = None if noted is None else msgspec.json.decode(noted, type=_Replayed)
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # damaged with its file
+            before = None
+        if before is None:
+            return ["nothing says of which replay they are"]
+        if before.source != self.source:
+            return [f"they are those of {before.source.path}"]
+        if before.selection != self.selection:
+            return ["they are those of another stretch of time, or of other products (--since, --until, --products)"]
+        if before.first != self.first:
+            return ["the first frame is another one by now"]
+        return changes(before.settings or {}, self.settings or {})
 
 
 class _ReplayFeed(Feed):
@@ -113,8 +136,8 @@ class ReplayBridge(Bridge):
         newest: When the newest frame was received that was replayed: nanoseconds since the Unix epoch; 0 at first.
 
     Raises:
-        ConfigError: The journal holds something else; or a part of the products is asked for, and order books with it,
-            which need every frame of a connection.
+        ConfigError: A part of the products is asked for, and order books with it, which need every frame of a
+            connection.
     """
 
     def __init__(
@@ -134,16 +157,34 @@ class ReplayBridge(Bridge):
         self._selection = selection
         self._speed = speed
         self._played = threading.Event()
+        self._skipped = 0
         run = settings.run.model_copy(update={"exit_when_idle": _IDLE_SECONDS, "role": "both"})
         # A recording comes faster than PulseStream takes it. It can wait, and nothing of it is given up.
-        # Its age says nothing either: what is delivered is kept for the audit, within the journal's size.
-        journal = settings.journal.model_copy(update={"overflow": "block", "keep_seconds": inf})
+        # What is delivered is kept as long as there is room, however old it is: for the audit, and for the books of a
+        # replay that goes on, which are built of all frames before.
+        most = settings.journal.max_bytes
+        journal = settings.journal.model_copy(update={"overflow": "block", "keep_seconds": inf, "keep_bytes": most})
         super().__init__(replace(settings, run=run, journal=journal), stop)
+
+    def __enter__(self) -> Self:
+        """Start, unless the journal is one of something else: before anything of that is delivered.
+
+        Raises:
+            ConfigError: The journal holds something else.
+            RecordingError: The recording cannot be read.
+        """
+        try:
+            self._skipped = self._frames_there()
+        except BaseException:
+            self._journal.close()
+            self._clients.close()
+            raise
+        return super().__enter__()
 
     def _start_feed(self, watch: ProductWatch) -> None:
         """The recording in the place of Coinbase; nobody looks for products, or for trades that are missing."""
         del watch
-        skipped = self._skipped()
+        skipped = self._skipped
         frames = play_back(
             lambda: islice(self._source.frames(self._selection), skipped, None),
             attrgetter("received_at"),
@@ -165,20 +206,22 @@ class ReplayBridge(Bridge):
         self._counters.feed.bytes += len(frame.data)
         self.newest = self._counters.feed.last_frame_at = frame.received_at
 
-    def _skipped(self) -> int:
+    def _frames_there(self) -> int:
         """How many frames the journal has of this replay already.
 
         Raises:
-            ConfigError: It has frames of something else.
+            ConfigError: It has frames of something else, or something else was made of them.
         """
         there = self._journal.size().last_offset
         # Whichever way it is named, from wherever.
         source = msgspec.structs.replace(self._source, path=str(Path(self._source.path).resolve()))
-        replayed = msgspec.json.encode(_Replayed(source, self._selection, self._first()))
-        if there and self._journal.recall(_NOTE) != replayed:
+        settings = decisive(self._settings, self._pipelines.names)
+        replayed = _Replayed(source, self._selection, self._first(), settings)
+        if there and (differences := replayed.differences(self._journal.recall(_NOTE))):
             path = self._settings.journal.path
-            raise ConfigError("journal.path", f"{path} holds frames, and not of this replay", "use another one")
-        self._journal.remember(_NOTE, replayed)
+            problem = f"{path} holds frames, and not of this replay: {'; '.join(differences)}"
+            raise ConfigError("journal.path", problem, f"name another --journal, or remove {path}*")
+        self._journal.remember(_NOTE, msgspec.json.encode(replayed))
         if there:
             logger.info("[REPLAYING] Going on after the {:,} frames that the journal has", there)
         return there

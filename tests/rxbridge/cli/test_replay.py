@@ -13,12 +13,15 @@ import pytest
 from operators import ReplayClock
 from rxbridge.journal import SqliteJournal
 from rxbridge.journal.playback import journal_frames
-from rxbridge.messages import Frame
+from rxbridge.playing import Selection
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.recording import RecordingWriter
+from rxbridge.recording.playing import recorded_frames
 from rxbridge.simulator import Simulator
+from tests.ports import free_port
 
 KEY = "key-of-the-replays"
+CANDLES = Path(__file__).parents[1] / "custom_pipelines" / "candle_pipeline.py"
 
 
 @pytest.fixture
@@ -43,7 +46,8 @@ def replay(command: Callable[..., Any], pulsestream: EmbeddedPulseStream) -> Cal
     """Starts a replay into `pulsestream`."""
 
     def start(*arguments: object) -> Any:
-        return command("replay", *arguments, "--pulsestream-url", pulsestream.url, PULSESTREAM_API_KEY=KEY)
+        # The last of two addresses counts.
+        return command("replay", "--pulsestream-url", pulsestream.url, *arguments, PULSESTREAM_API_KEY=KEY)
 
     return start
 
@@ -104,22 +108,19 @@ def test_a_replay_that_was_killed_goes_on(
 
 
 def test_a_replay_waits_for_a_full_journal_and_is_stopped_all_the_same(
-    command: Callable[..., Any],
-    replay: Callable[..., Any],
-    recording: Callable[..., Path],
-    database: Path,
-    wait_for: Callable[..., None],
+    command: Callable[..., Any], recording: Callable[..., Path], database: Path, wait_for: Callable[..., None]
 ) -> None:
-    path = recording(trades=2000)
+    path, port = recording(trades=2000), free_port()
     small = {"RXBRIDGE_JOURNAL_MAX_BYTES": "200000", "RXBRIDGE_RUN_SHUTDOWN_SECONDS": "2"}
-    nowhere = ("--pulsestream-url", "http://127.0.0.1:9")
-    running = command("replay", path, *nowhere, PULSESTREAM_API_KEY=KEY, **small)
+    arguments = ("replay", path, "--pulsestream-url", f"http://127.0.0.1:{port}")
+    running = command(*arguments, PULSESTREAM_API_KEY=KEY, **small)
     wait_for(lambda: "is full" in running.stderr)
     running.send(signal.SIGTERM)
     assert running.wait() == 0
     assert "Traceback" not in running.stderr
     assert "wait in the journal for the next start" in running.stderr
-    assert replay(path).wait() == 0
+    with EmbeddedPulseStream(port=port, database=str(database), api_key=KEY, rate_limit=0):
+        assert command(*arguments, PULSESTREAM_API_KEY=KEY).wait() == 0
     ids = stored(database)
     assert len(ids) == len(set(ids)) == 4000
 
@@ -168,11 +169,54 @@ def test_a_journal_of_something_else_is_left_alone(
 ) -> None:
     path = recording(trades=1)
     with SqliteJournal(tmp_path / "live.journal") as journal:
-        journal.append(Frame(b"{}", 1, 1, 0))
+        for frame in recorded_frames(path, Selection()):
+            journal.append(frame)
     running = replay(path, "--journal", "live.journal")
     assert running.wait() == 78
-    assert "not of this replay" in running.stderr
+    assert "not of this replay: nothing says of which replay they are" in running.stderr
     assert not stored(database)
+    with SqliteJournal(tmp_path / "live.journal", role="read") as journal:
+        assert journal.cursor("pulsestream") == 0
+        assert journal.recall("replay") is None
+
+
+def test_a_journal_is_of_one_replay_with_what_decides_its_events_and_where_they_go(
+    replay: Callable[..., Any], recording: Callable[..., Path], database: Path
+) -> None:
+    path = recording(trades=10)
+    candles = f"{CANDLES}:pipeline"
+    assert replay(path, "--channels", "ticker").wait() == 0
+    ids = stored(database)
+    assert len(ids) == 10
+
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    ticker = ("--channels", "ticker")
+    others: dict[str, tuple[str, ...]] = {
+        "feed.channels was ticker, and is now matches, ticker": ("--channels", "trades,ticker"),
+        f"run.pipeline was builtin, and is now {CANDLES.stem}:pipeline": ("--pipeline", candles),
+        f"and is now {nowhere}": (*ticker, "--pulsestream-url", nowhere),
+        "events.environment was production, and is now staging": (*ticker, "--config", "staging.toml"),
+        "of another stretch of time, or of other products": (*ticker, "--products", "BTC-USD"),
+    }
+    path.with_name("staging.toml").write_text('[events]\nenvironment = "staging"\n')
+    for said, arguments in others.items():
+        running = replay(path, *arguments)
+        assert running.wait() == 78, running.stderr
+        assert said in running.stderr
+        assert "name another --journal, or remove " in running.stderr
+        assert "recording.replay.journal*" in running.stderr
+    assert stored(database) == ids
+
+    # What is the same, or has no say, is no other replay; and a dry run has a journal of its own.
+    assert replay(path, "--channels", "ticker", "--feed", "advanced", "--speed", "10").wait() == 0
+    dry = replay(path, "--channels", "trades,ticker", "--dry-run")
+    assert dry.wait() == 0
+    assert sum(len(json.loads(line)["events"]) for line in dry.stdout.splitlines()) == 20
+
+    for part in path.parent.glob("recording.replay.journal*"):
+        part.unlink()
+    assert replay(path, "--channels", "trades,ticker").wait() == 0
+    assert len(stored(database)) == 20
 
 
 def test_what_a_live_bridge_has_received_is_replayed_under_the_same_ids(
