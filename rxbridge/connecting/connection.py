@@ -23,6 +23,16 @@ State: TypeAlias = Literal["running", "stopping", "completed", "stopped", "faile
 _ENDED: tuple[State, ...] = ("completed", "stopped", "failed", "disposed")
 
 
+def refuse_ended(sink: object) -> None:
+    """See that a sink still takes something: the library's observers take what comes after their end without a word.
+
+    Raises:
+        RuntimeError: It says by its `is_stopped`, as these do, that it has ended.
+    """
+    if getattr(sink, "is_stopped", False) is True:
+        raise RuntimeError(f"this sink, of type {type(sink).__name__}, has ended; make another one")
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionStatistics:
     """How far a connection has come. Items, unless the name says otherwise.
@@ -168,9 +178,9 @@ class Connection(Generic[A]):
         return f"<Connection to {self._name}, {now.state}{failure}; {counts}{dropped}>"
 
     def _subscribe(self, source: Observable[A]) -> None:
-        # One that emits all it has while it is subscribed to has nothing yet that could be disposed of.
-        until_over = source.pipe(ops.take_while(lambda _: not self._over))
         try:
+            # One that emits all it has while it is subscribed to has nothing yet that could be disposed of.
+            until_over = source.pipe(ops.take_while(lambda _: not self._over))
             self._subscription.disposable = until_over.subscribe(
                 self._take, self._source_failed, self._source_completed
             )
@@ -215,6 +225,7 @@ class Connection(Generic[A]):
     def _deliver(self) -> None:
         try:
             while (taken := self._next()) is not None:
+                refuse_ended(self._sink)
                 self._sink.on_next(taken[0])
                 with self._changed:
                     self._in_hand = 0

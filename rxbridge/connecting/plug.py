@@ -8,7 +8,7 @@ from typing import Generic, TypeVar, cast
 from reactivex import Observable
 from reactivex.abc import ObserverBase
 
-from rxbridge.connecting.connection import Connection, Overflow
+from rxbridge.connecting.connection import Connection, Overflow, refuse_ended
 
 A = TypeVar("A")
 
@@ -18,7 +18,13 @@ def connect(source: Observable[A]) -> Plug[A]:
 
     Args:
         source: Any Observable. It is not subscribed to before there is a sink.
+
+    Raises:
+        TypeError: The source is no Observable.
     """
+    if not isinstance(source, Observable):  # pyright: ignore[reportUnnecessaryIsInstance] a notebook has no type checker
+        given = type(source).__name__
+        raise TypeError(f"connect takes an Observable, not {given}: reactivex.from_iterable makes one of a list")
     return Plug(source)
 
 
@@ -51,11 +57,13 @@ class Plug(Generic[A]):
         Raises:
             ValueError: `buffer` is not positive, or `overflow` is none of the two.
             TypeError: The sink is none of these.
+            RuntimeError: The sink has ended, as `PulseStream` has with its first stream.
         """
         if buffer < 1:
             raise ValueError(f"buffer must be positive: {buffer}")
         if overflow not in {"block", "drop_oldest"}:
             raise ValueError(f"overflow must be 'block' or 'drop_oldest': {overflow!r}")
+        refuse_ended(sink)
         # A class might be two of these at once, which is why a checker needs to be told.
         kind = type(sink).__name__
         if isinstance(sink, ObserverBase):

@@ -43,7 +43,7 @@ class PulseStream(ObserverBase[object], DisposableBase):
     Events are sent in batches, for as long as it takes: a server that is down, slow or at its rate limit is waited for,
     and whoever calls `on_next` meanwhile. Nothing is kept anywhere but in memory, and PulseStream's word is taken for
     it: `rxbridge.Bridge` has a journal, and proofs. `on_completed` returns when everything is delivered; disposing
-    gives up what is not. One instance serves one stream.
+    gives up what is not. One instance serves one stream: what has ended takes nothing more, and says so.
 
     Args:
         url: PulseStream's base, or any address of its ingestion API.
@@ -90,6 +90,11 @@ class PulseStream(ObserverBase[object], DisposableBase):
         self._rules = EventRules(environment)
         self._statistics = DeliveryStatistics()
         self._stop, self._done, self._busy = threading.Event(), threading.Event(), threading.Lock()
+        # Held while something is taken, and by the end of the stream, so that nothing slips in behind that. `refused`
+        # is called within, and may call in turn.
+        self._taking = threading.RLock()
+        self._ended = False
+        self._failure: Exception | None = None
         self._client = PulseStreamClient(url, api_key, read_timeout_seconds=read_timeout_seconds, ca_file=ca_file)
         self._sink = PulseStreamSink(
             self._client,
@@ -111,7 +116,12 @@ class PulseStream(ObserverBase[object], DisposableBase):
                 scheduler=self._timers,
             )
         )
-        self._subscription = batches.subscribe(self._deliver, lambda _: self._done.set(), self._done.set)
+        self._subscription = batches.subscribe(self._deliver, self._fail, self._done.set)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it has ended, by completion or disposal, and takes nothing more."""
+        return self._ended
 
     def statistics(self) -> DeliveryStatistics:
         """The counters as they are now; what is received and neither delivered nor dead is in hand, or was given up."""
@@ -127,13 +137,22 @@ class PulseStream(ObserverBase[object], DisposableBase):
             self._client.check()
 
     def on_next(self, value: object) -> None:
-        """Take an item; wait if two batches wait already."""
-        try:
-            encoded = self._encode(value)
-        except Exception as error:  # noqa: BLE001 whatever a user's item does is no failure of the stream
-            self._refuse(value, error)
-        else:
-            self._events.on_next(encoded)
+        """Take an item; wait if two batches wait already.
+
+        Raises:
+            RuntimeError: It has ended.
+            Exception: What has ended the delivery of earlier items.
+        """
+        with self._taking:
+            if self._ended:
+                raise RuntimeError("this PulseStream has ended, and takes nothing more; make another one")
+            self._raise()
+            try:
+                encoded = self._encode(value)
+            except Exception as error:  # noqa: BLE001 whatever a user's item does is no failure of the stream
+                self._refuse(value, error)
+            else:
+                self._events.on_next(encoded)
 
     def on_error(self, error: Exception) -> None:
         """Deliver what is in hand. Whoever subscribed is told of the error."""
@@ -141,13 +160,21 @@ class PulseStream(ObserverBase[object], DisposableBase):
         self.on_completed()
 
     def on_completed(self) -> None:
-        """Deliver what is in hand, and let go of the connection."""
-        self._events.on_completed()
+        """Deliver what is in hand, and let go of the connection.
+
+        Raises:
+            Exception: What has ended the delivery before all was delivered.
+        """
+        with self._taking:
+            self._ended = True
+            self._events.on_completed()
         self._done.wait()
         self.dispose()
+        self._raise()
 
     def dispose(self) -> None:
         """Give up what is not delivered, and let go of everything; a request that is under way may end."""
+        self._ended = True
         self._stop.set()
         self._done.set()
         self._subscription.dispose()
@@ -164,6 +191,14 @@ class PulseStream(ObserverBase[object], DisposableBase):
             self._sink.on_next(events)
         if self._stop.is_set():
             self._close()
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self._done.set()
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _close(self) -> None:
         # One who is at work closes it when it is done.

@@ -26,6 +26,7 @@ class Rows(ObserverBase[object], Sequence[dict[str, Any]]):
 
     A message gives its fields, and `received_at` (nanoseconds since the Unix epoch); a mapping, a dataclass, a named
     tuple or a Struct its own; anything else is the field `value`. Numbers stay as they are: a message's are text.
+    The end of a stream ends nothing here: with another one, the same rows go on growing.
 
     Args:
         most: How many are kept; of more, the oldest are forgotten.

@@ -221,6 +221,45 @@ def test_what_cannot_be_used_is_refused_at_once() -> None:
         never.to(7)
 
 
+@pytest.mark.parametrize("source", [3, [1, 2], len, None])
+def test_what_is_no_observable_is_refused_before_anything_begins(source: Any) -> None:
+    with pytest.raises(TypeError, match=f"connect takes an Observable, not {type(source).__name__}: "):
+        connect(source)
+
+
+def test_a_source_that_cannot_even_be_piped_fails() -> None:
+    class Unusable(Observable[int]):
+        def pipe(self, *_operators: Any) -> Any:
+            raise RuntimeError("no pipe")
+
+    with pytest.raises(RuntimeError, match="no pipe"):
+        connect(Unusable()).to([]).wait(30)
+
+
+def test_an_observer_of_the_library_that_has_ended_is_refused_and_swallows_nothing(wait_for: Wait) -> None:
+    found: list[int] = []
+    observer, source = reactivex.Observer[int](found.append), Subject[int]()
+    running = connect(source).to(observer)
+    wait_for(lambda: source.observers)
+    assert connect(reactivex.of(1)).to(observer).wait(30)
+
+    with pytest.raises(RuntimeError, match="of type Observer, has ended; make another one"):
+        connect(reactivex.of(2)).to(observer)
+    source.on_next(3)
+    with pytest.raises(RuntimeError, match="of type Observer, has ended; make another one"):
+        running.wait(30)
+    assert found == [1]
+
+
+def test_rows_go_on_growing_in_a_second_connection() -> None:
+    rows = Rows()
+    for number in range(2):
+        connection = connect(reactivex.of(number)).to(rows)
+        assert connection.wait(30)
+        assert connection.statistics().handed_over == 1
+    assert list(rows) == [{"value": 0}, {"value": 1}]
+
+
 def test_rows_are_a_table_of_whatever_comes() -> None:
     class Pair(NamedTuple):
         a: int

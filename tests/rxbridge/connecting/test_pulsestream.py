@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import reactivex
 from reactivex import operators as ops
+from reactivex.subject import Subject
 
 import rxbridge
 from rxbridge import PulseStream, connect
 from rxbridge.errors import ConfigError, EventRejected, Unauthorized
 from rxbridge.messages import Heartbeat, Ticker, Trade
-from rxbridge.pulsestream import PulseStreamClient, StoredEvent, stored_events
+from rxbridge.pulsestream import PulseStreamClient, PulseStreamSink, StoredEvent, stored_events
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.simulator import Simulator
 from tests.ports import free_port
@@ -111,3 +112,59 @@ def test_a_key_is_checked_if_one_asks_and_shown_nowhere(pulsestream: EmbeddedPul
     wrong.dispose()
     with pytest.raises(ConfigError):
         PulseStream(pulsestream.url, "")
+
+
+def test_one_that_has_ended_is_refused_at_once_and_takes_nothing(
+    pulsestream: EmbeddedPulseStream, pulsestream_key: str
+) -> None:
+    sink = PulseStream(pulsestream.url, pulsestream_key)
+    assert connect(reactivex.of({"n": 1})).to(sink).wait(60)
+
+    with pytest.raises(RuntimeError, match="PulseStream, has ended; make another one"):
+        connect(reactivex.of({"n": 2}, {"n": 3})).to(sink)
+    with pytest.raises(RuntimeError, match="make another one"):
+        sink.on_next({"n": 2})
+    sink.on_completed()
+    assert (sink.statistics().received, sink.statistics().delivered, sink.refused_items) == (1, 1, 0)
+
+    disposed = PulseStream(pulsestream.url, pulsestream_key)
+    assert not disposed.is_stopped
+    disposed.dispose()
+    assert disposed.is_stopped
+    with pytest.raises(RuntimeError, match="make another one"):
+        disposed.on_next(object())
+    assert disposed.refused_items == 0
+
+
+def test_one_of_two_streams_into_one_sink_fails_when_the_other_has_ended_it(
+    pulsestream: EmbeddedPulseStream, pulsestream_key: str, wait_for: Wait
+) -> None:
+    sink, slow = PulseStream(pulsestream.url, pulsestream_key), Subject[Any]()
+    second = connect(slow).to(sink)
+    wait_for(lambda: slow.observers)
+    assert connect(reactivex.of({"n": 1})).to(sink).wait(60)
+
+    slow.on_next({"n": 2})
+
+    with pytest.raises(RuntimeError, match="make another one"):
+        second.wait(60)
+    assert second.statistics().handed_over == 0
+
+
+def test_a_delivery_that_breaks_down_is_no_success(
+    pulsestream: EmbeddedPulseStream, pulsestream_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(_sink: PulseStreamSink, _events: object) -> None:
+        raise ArithmeticError("broken down")
+
+    monkeypatch.setattr(PulseStreamSink, "on_next", break_down)
+    sink = PulseStream(pulsestream.url, pulsestream_key, batch_count=1)
+    sink.on_next({"n": 1})
+    with pytest.raises(ArithmeticError, match="broken down"):
+        sink.on_next({"n": 2})
+    with pytest.raises(ArithmeticError, match="broken down"):
+        sink.on_completed()
+
+    last = connect(reactivex.of({"n": 1})).to(PulseStream(pulsestream.url, pulsestream_key))
+    with pytest.raises(ArithmeticError, match="broken down"):
+        last.wait(60)
