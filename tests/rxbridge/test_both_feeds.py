@@ -78,6 +78,10 @@ class Stage:
         with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
             return [json.loads(body)["custom_data"] for (body,) in connection.execute(query)]
 
+    def book_products(self) -> set[str]:
+        """Those of which there is an image of the book."""
+        return {book["product_id"] for book in self.books()}
+
     def has_trades(self, made: Mapping[str, range]) -> bool:
         """Whether they are all stored, from the first that was stored to the last that was made."""
         stored = self.stored().get("match", [])
@@ -113,16 +117,29 @@ def stage(command: Start, tmp_path: Path) -> Iterator[Stage]:
         yield Stage(command, server, tmp_path)
 
 
-def test_the_recording_of_advanced_trade(stage: Stage, real_recording: Callable[[str], Path]) -> None:
+def candles(stored: Mapping[str, list[tuple[str, str]]]) -> set[tuple[str, str]]:
+    """Product and start of each, however often it was told."""
+    return {(product, rest.split("-")[0]) for product, rest in stored.get("candle", [])}
+
+
+def test_the_recording_of_advanced_trade(stage: Stage, real_recording: Callable[[str], Path], wait_for: Start) -> None:
     channels = "ticker,trades,candles,level2"
     with Simulator(recording=partial(read, real_recording("advanced-2026")), speed=6) as simulator:
-        run = stage.run(simulator, "advanced", channels, "BTC-USD,ETH-USD", "--exit-when-idle", 1.5)
+        run = stage.run(simulator, "advanced", channels, "BTC-USD,ETH-USD")
+
+        def is_there() -> bool:
+            stored = stage.stored()
+            counts = [len(stored.get(kind, [])) for kind in ("match", "ticker")]
+            return counts == [258, 104] and len(candles(stored)) >= 200 and len(stage.book_products()) == 2
+
+        wait_for(is_there, 60)
+        run.send(signal.SIGTERM)
         assert run.wait() == 0, run.stderr
 
     stored, books = stage.stored(), stage.books()
     audit = stage.verify("advanced", channels)
     assert (len(stored["match"]), len(stored["ticker"])) == (258, 104)
-    assert len({(product, rest.split("-")[0]) for product, rest in stored["candle"]}) == 200
+    assert len(candles(stored)) == 200
     for product in ("BTC-USD", "ETH-USD"):
         ids = sorted(int(rest) for name, rest in stored["match"] if name == product)
         assert ids == list(range(ids[0], ids[0] + len(ids)))
@@ -131,12 +148,20 @@ def test_the_recording_of_advanced_trade(stage: Stage, real_recording: Callable[
     assert (audit["missing"], audit["duplicates"], audit["dead"], audit["trade_holes"]) == (0, 0, 0, 0)
 
 
-def test_the_recording_of_the_exchange(stage: Stage, real_recording: Callable[[str], Path]) -> None:
+def test_the_recording_of_the_exchange(stage: Stage, real_recording: Callable[[str], Path], wait_for: Start) -> None:
     channels = "ticker,matches,level2"
     path = real_recording("exchange-2021")
     products = {json.loads(frame.data).get("product_id") for frame in read(path)} - {None}
     with Simulator(recording=partial(read, path), speed=8) as simulator:
-        run = stage.run(simulator, "exchange", channels, ",".join(sorted(products)), "--exit-when-idle", 1.5)
+        run = stage.run(simulator, "exchange", channels, ",".join(sorted(products)))
+
+        def is_there() -> bool:
+            stored = stage.stored()
+            counts = [len(stored.get(kind, [])) for kind in ("match", "ticker")]
+            return counts == [45, 45] and len(stage.book_products()) == len(products)
+
+        wait_for(is_there, 60)
+        run.send(signal.SIGTERM)
         assert run.wait() == 0, run.stderr
 
     stored, books = stage.stored(), stage.books()

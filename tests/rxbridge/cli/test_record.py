@@ -63,18 +63,31 @@ def test_what_was_flushed_survives_kill_9(
     require_whole(frames)
 
 
-def test_a_recording_is_rotated_and_goes_on_after_a_restart(command: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_recording_is_rotated_and_goes_on_after_a_restart(
+    command: Callable[..., Any], tmp_path: Path, wait_for: Callable[..., None]
+) -> None:
     path = tmp_path / "day.jsonl.zst"
     with Simulator(products=("BTC-USD",), rate=100) as simulator:
-        for _ in range(2):
-            arguments = ("--rotate-seconds", 1, "--seconds", 3, "--products", "BTC-USD", "--feed-url", simulator.url)
-            assert command("record", path, *arguments).wait() == 0
+        arguments = ("--rotate-seconds", 1, "--products", "BTC-USD", "--feed-url", simulator.url)
+        for run in range(1, 3):
+            before = len(recorded(path))
+            running = command("record", path, *arguments)
+            wait_for(lambda files=2 * run: len(list(tmp_path.glob("day-*"))) >= files)
+            wait_for(lambda frames=before + 100: len(recorded(path)) > frames)
+            running.send(signal.SIGTERM)
+            assert running.wait() == 0
     assert not path.exists()
     assert len(files_of(path)) >= 4
     frames = recorded(path)
     first, second = sorted({frame.connection for frame in frames})
     for connection in (first, second):
         require_whole([frame for frame in frames if frame.connection == connection])
+
+
+def test_a_recording_ends_after_so_long(command: Callable[..., Any], tmp_path: Path) -> None:
+    with Simulator(products=("BTC-USD",), rate=100) as simulator:
+        arguments = ("--seconds", 1, "--products", "BTC-USD", "--feed-url", simulator.url)
+        assert command("record", tmp_path / "day.jsonl", *arguments).wait() == 0
 
 
 def test_a_recording_is_not_written_over(command: Callable[..., Any], tmp_path: Path) -> None:
