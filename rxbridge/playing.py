@@ -26,6 +26,8 @@ was set. Reading goes on for so long after the end."""
 Speed: TypeAlias = float | Literal["max", "virtual"]
 """How many times faster than they were received; `max` without a wait; `virtual` by the clock of the scheduler."""
 
+_NAMED = {"max": inf, "virtual": None}
+
 _received_at = attrgetter("received_at")
 
 _PRODUCT = re.compile(rb'"product_id": ?"([^"\\]{1,100})"')
@@ -85,9 +87,12 @@ def played(
     """
     if speed is None:
         speed = "virtual" if isinstance(scheduler, ReplayClock) else 1.0
+    try:
+        factor = _NAMED[speed] if isinstance(speed, str) else float(speed)
+    except (KeyError, TypeError):
+        raise ConfigError("speed", f"{speed!r} is none", "give a number, 'max', or 'virtual' with a clock") from None
     if isinstance(scheduler, ReplayClock) and speed == "virtual":
         scheduler.begin(since or _first(items))
-    factor = {"max": inf, "virtual": None}[speed] if isinstance(speed, str) else speed
     try:
         return play_back(items, _received_at, speed=factor, scheduler=scheduler)
     except ValueError as error:

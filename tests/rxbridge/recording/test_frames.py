@@ -113,6 +113,8 @@ def test_a_product_comes_with_the_frames_of_none(path: Path) -> None:
         ({"since": 5, "until": 5}, "until"),
         ({"speed": 0}, "speed"),
         ({"speed": "virtual"}, "speed"),
+        ({"speed": "fast"}, "speed"),
+        ({"speed": [1]}, "speed"),
     ],
 )
 def test_arguments_that_make_no_sense(path: Path, options: dict[str, Any], setting: str) -> None:
