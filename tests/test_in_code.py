@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from rxbridge import Bridge
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -27,7 +29,16 @@ def run_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., d
     return run
 
 
-def test_the_page_about_code(run_page: Callable[..., dict[str, Any]]) -> None:
+def test_the_page_about_code(
+    run_page: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+) -> None:
+    def wait(bridge: Bridge, seconds: float) -> bool:
+        # The page gives it a moment, of which a slow machine needs all to connect.
+        wait_for(lambda: bridge.statistics().delivery.delivered)
+        return waits(bridge, seconds)
+
+    waits = Bridge.wait
+    monkeypatch.setattr(Bridge, "wait", wait)
     found = run_page("in-code.md")
 
     assert len(found["newest"]) == 20

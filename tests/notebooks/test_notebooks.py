@@ -41,7 +41,7 @@ def connections():
 opened_before = set(threading.enumerate()) | connections()
 """
 AFTER = """
-deadline = time.monotonic() + 10
+deadline = time.monotonic() + 30
 while left := (set(threading.enumerate()) | connections()) - opened_before:
     assert time.monotonic() < deadline, f"{left} are left"
     time.sleep(0.05)

@@ -99,7 +99,7 @@ def test_everything_is_delivered_or_dead_and_then_acknowledged(contents: list[by
     half.delivery.start()
     half.append(*contents)
 
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
 
     trades = {trade for trade in range(1, 9) if match(trade) in contents}
     counts = half.statistics
@@ -124,7 +124,7 @@ def test_nothing_is_acknowledged_before_it_is_settled(wait_for: Callable[..., No
     assert half.journal.cursor(CONSUMER) == 0
     half.sink.open.set()
     wait_for(lambda: half.journal.cursor(CONSUMER) == 3)
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
 
 
 def advanced(*trades: int) -> bytes:
@@ -150,7 +150,7 @@ def test_a_frame_of_many_events_is_acknowledged_with_the_last_of_them() -> None:
     half.append(match(1), advanced(2, 3, 4), advanced(5), HEARTBEAT, advanced())
     half.delivery.start()
 
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
     # Two and two and one: the second batch ends where the frame does, the first in the midst of it.
     assert half.delivered() == [f"coinbase-BTC-USD-match-{one}" for one in range(1, 6)]
     assert cursors == [1, 2, 3]
@@ -170,7 +170,7 @@ def test_frames_of_many_events_are_conserved(frames: list[list[int]], poisonous:
     half.append(*(advanced(*trades) for trades in frames))
     half.delivery.start()
 
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
 
     counts = half.statistics
     trades = {trade for some in frames for trade in some}
@@ -189,7 +189,7 @@ def test_new_frames_wake_the_delivery_and_are_not_asked_for_now_and_then(wait_fo
 
     # On a scheduler the journal would be read ten times a second; this thread sleeps until there is something.
     assert "journal-frames" in [thread.name for thread in threading.enumerate()]
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
 
 
 def test_frames_without_events_are_acknowledged_when_nothing_is_in_hand(wait_for: Callable[..., None]) -> None:
@@ -203,7 +203,7 @@ def test_frames_without_events_are_acknowledged_when_nothing_is_in_hand(wait_for
 
     wait_for(acknowledged)
     assert half.delivery.progress.caught_up()
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
 
 
 def test_a_dead_letter_is_written_before_its_frame_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +219,7 @@ def test_a_dead_letter_is_written_before_its_frame_is_acknowledged(monkeypatch: 
     half.append(TORN)
     half.delivery.start()
 
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
 
     assert order == ["letters", "cursor"]
     (letter,) = half.journal.dead_letters()
@@ -333,7 +333,7 @@ def test_a_refused_event_is_a_dead_letter_with_its_story() -> None:
     half.append(match(5))
     half.delivery.start()
 
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
 
     (letter,) = half.journal.dead_letters()
     assert (letter.event_id, letter.stage, letter.reason) == ("coinbase-BTC-USD-match-5", "deliver", "bad")
@@ -360,7 +360,7 @@ def test_a_full_disk_delays_dead_letters_and_loses_none(
     assert half.journal.cursor(CONSUMER) == 0
 
     monkeypatch.setattr(half.journal, "add_dead_letters", write)
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
     assert len(list(half.journal.dead_letters())) == 1
 
 
@@ -380,7 +380,7 @@ def test_a_defect_in_the_stream_restarts_it_from_the_journal(
     half.delivery.start()
     wait_for(lambda: len(half.delivered()) == 6)
 
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
     assert half.delivered() == [f"coinbase-BTC-USD-match-{trade}" for trade in range(1, 7)]
     assert half.statistics.received == half.statistics.delivered == 6
 
@@ -390,14 +390,14 @@ def test_a_repeat_is_known_again_after_a_restart(wait_for: Callable[..., None]) 
     first = Half(journal)
     first.append(match(1), match(2))
     first.delivery.start()
-    assert first.delivery.drain(10)
+    assert first.delivery.drain(30)
 
     second = Half(journal)
     second.delivery.start()
     second.append(match(2), match(3))
     wait_for(lambda: second.statistics.received == 1)
 
-    assert second.delivery.drain(10)
+    assert second.delivery.drain(30)
     assert second.delivered() == ["coinbase-BTC-USD-match-3"]
     assert second.statistics.repeated == 1
 
@@ -452,7 +452,7 @@ def test_a_sink_that_gives_up_is_an_end_that_its_owner_sees() -> None:
     half.sink.abandoned = True
 
     assert half.delivery.ended
-    half.delivery.drain(10)
+    half.delivery.drain(30)
 
 
 def ticker(trade: int, product: str = "BTC-USD") -> bytes:
@@ -470,7 +470,7 @@ def test_conflation_delivers_every_trade_and_accounts_for_every_ticker(kinds: li
     half.append(*contents)
     half.delivery.start()
 
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
 
     counts = half.statistics
     trades = [f"coinbase-BTC-USD-match-{number}" for number, (is_trade, _) in enumerate(kinds, 1) if is_trade]
@@ -491,7 +491,7 @@ def test_a_window_that_is_dropped_whole_is_acknowledged_all_the_same() -> None:
     half.append(*map(match, range(1, 6)))
     half.delivery.start()
 
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
 
     assert half.delivered() == []
     assert list(half.journal.dropped()) == [1, 2, 3, 4, 5]
@@ -504,7 +504,7 @@ def test_without_overload_no_policy_gives_anything_up() -> None:
     half.append(*map(ticker, range(1, 20)))
     half.delivery.start()
 
-    assert half.delivery.drain(10)
+    assert half.delivery.drain(30)
 
     assert len(half.delivered()) == 19
     assert half.statistics.dropped == 0

@@ -72,7 +72,7 @@ class Tenant:
 
     def waits_for(self, count: int) -> list[dict[str, Any]]:
         """The stored events, as soon as there are so many: an answer may come before the commit."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while (found := self.search(limit=1000))["total_count"] < count and time.monotonic() < deadline:
             time.sleep(0.01)
         assert found["total_count"] == count
@@ -83,7 +83,7 @@ class Tenant:
         marker = f"marker-{uuid4().hex}"
         answer = self.post_event(new_event(source={"service": marker, "endpoint": "/", "method": "GET"}))
         assert answer.status_code == 200, answer.text
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not self.search(service=marker)["total_count"]:
             assert time.monotonic() < deadline
             time.sleep(0.01)

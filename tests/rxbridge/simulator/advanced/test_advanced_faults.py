@@ -183,7 +183,7 @@ def test_what_is_no_message_comes_between_those_that_are(simulate: Simulate, con
 def test_who_is_thrown_out_and_comes_back_is_counted_from_nought(
     faulty: Callable[..., Any], converse: Converse
 ) -> None:
-    simulator, client = faulty(Fault("close", at=0.5, every=5.0, code=1012, reason="service restart"), frames=1)
+    simulator, client = faulty(Fault("close", at=0.5, every=5.0, code=1012, reason="service restart"), frames=0)
 
     assert client.client.receive_end() == (1012, "service restart")
     again = converse(simulator)
@@ -192,7 +192,7 @@ def test_who_is_thrown_out_and_comes_back_is_counted_from_nought(
 
 
 def test_a_connection_that_is_reset_ends_without_a_word(faulty: Callable[..., Any]) -> None:
-    _, client = faulty(Fault("reset", at=0.5, every=5.0, side="feed"), frames=1)
+    _, client = faulty(Fault("reset", at=0.5, every=5.0, side="feed"), frames=0)
     assert client.client.receive_end() is None
 
 
