@@ -32,9 +32,10 @@ def run_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., d
 def test_the_page_about_code(
     run_page: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
 ) -> None:
-    def wait(bridge: Bridge, seconds: float) -> bool:
+    def wait(bridge: Bridge, seconds: float | None = None) -> bool:
         # The page gives it a moment, of which a slow machine needs all to connect.
-        wait_for(lambda: bridge.statistics().delivery.delivered)
+        if seconds is not None:
+            wait_for(lambda: bridge.statistics().delivery.delivered)
         return waits(bridge, seconds)
 
     waits = Bridge.wait
