@@ -244,6 +244,7 @@ def delivery(
         overload=settings.delivery.overload,
         overload_max_age_seconds=settings.delivery.overload_max_age_seconds,
         pipelines=pipelines,
+        is_fed_by_another=settings.run.role == "deliver",
     )
 
 

@@ -23,6 +23,7 @@ from loguru import logger
 from rxbridge import assembly
 from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.backfill import Backfill
+from rxbridge.channel_history import record_channels
 from rxbridge.coinbase import ProductsInForce
 from rxbridge.coinbase.renewal import BooksInDoubt
 from rxbridge.config import Settings
@@ -105,7 +106,11 @@ class Bridge:
 
         Raises:
             ConfigError: Nothing that trades is asked for.
+            JournalError: The journal takes nothing, and other channels are asked for than before.
         """
+        if self._products is not None:
+            # Before the first frame that it is for, and before anybody looks.
+            self._record_channels()
         if self._confirmation is not None:
             self._confirmation.start()
         if self._delivery is not None:
@@ -205,8 +210,7 @@ class Bridge:
             if not complete and waiting:
                 logger.warning("[DRAINED] {} frames wait in the journal for the next start", waiting)
         finally:
-            self._journal.close()
-            self._clients.close()
+            self._let_go()
         return complete
 
     def statistics(self) -> Statistics:
@@ -263,6 +267,17 @@ class Bridge:
         hasty = patient.model_copy(update={"read_timeout_seconds": min(_CHECK_SECONDS, patient.read_timeout_seconds)})
         check_key(assembly.pulsestream_client(hasty), self._stopping)
         return self._clients.enter_context(assembly.pulsestream_client(self._settings.pulsestream))
+
+    def _record_channels(self) -> None:
+        try:
+            record_channels(self._journal, self._settings.feed.channels)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        self._journal.close()
+        self._clients.close()
 
     def _start_feed(self, watch: ProductWatch) -> None:
         products = watch.settle()

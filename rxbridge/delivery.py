@@ -20,6 +20,7 @@ from reactivex.scheduler import NewThreadScheduler
 
 from operators import SteadyScheduler, retry_with_backoff
 from rxbridge.books import CHANNEL, Books, log_trouble, resumed
+from rxbridge.channel_history import ChannelHistory, FollowedChannels, channels_as_received
 from rxbridge.custom_pipelines import (
     BUILTIN_ONLY,
     WARM_UP_FRAMES,
@@ -63,7 +64,7 @@ class Delivery:
     Args:
         journal: Where the frames are.
         sink: Makes the sink, given what to call when a batch is settled and when an event is refused.
-        channels: Whose messages become events.
+        channels: Whose messages become events, where the journal does not say for which channels its frames came.
         rules: How messages become events.
         batch_count: Events in a batch.
         batch_seconds: A batch closes so long after its first event.
@@ -73,6 +74,7 @@ class Delivery:
         overload: What is given up while PulseStream is slower than the market.
         overload_max_age_seconds: How long is too long for the policy `drop_oldest`.
         pipelines: What turns frames into events.
+        is_fed_by_another: Whether another process feeds the journal, and may begin to ask for other channels.
 
     Attributes:
         overloaded: Set by its owner while PulseStream is slower than the market.
@@ -94,6 +96,7 @@ class Delivery:
         overload: Policy = "keep",
         overload_max_age_seconds: float = 60.0,
         pipelines: Pipelines = BUILTIN_ONLY,
+        is_fed_by_another: bool = False,
     ) -> None:
         self.overloaded = False
         self.failure: Exception | None = None
@@ -102,6 +105,7 @@ class Delivery:
         self._journal = journal
         self._sink = sink(self.progress)
         self._channels = channels
+        self._is_fed_by_another = is_fed_by_another
         self._rules = rules
         self._told = _tell if verbose else None
         self._pipelines = pipelines
@@ -162,16 +166,17 @@ class Delivery:
         after = self.progress.restart()
         begin, run = self._run(after)
         rules = record_rules(self._journal, self._rules, after)
+        asked = self._asked()
         frames = self._journal.frames(begin, finish=self._finish, stop=self._stop)
         chain = events_of(
             run,
-            channels=self._channels,
+            channels=asked,
             rules=rules,
             statistics=self.statistics,
             dead_letter=self.progress.dead,
-            seen=ids(_recent(self._journal, after), self._channels),
+            seen=ids(_recent(self._journal, after), asked),
             told=self._told,
-            kept_books=self._books(after, rules),
+            kept_books=self._books(after, rules, asked),
         )
         made = self.progress.track(frames, chain)
         if self._told is not None and self._pipelines.custom:
@@ -200,10 +205,20 @@ class Delivery:
             self.failure = final
         return final is None
 
-    def _books(self, after: int, rules: Rules) -> Books | None:
-        if CHANNEL not in self._channels or not self._pipelines.builtin:
+    def _asked(self) -> ChannelHistory:
+        if self._is_fed_by_another:
+            return FollowedChannels(self._journal, self._channels)
+        return channels_as_received(self._journal, self._channels)
+
+    def _books(self, after: int, rules: Rules, asked: ChannelHistory) -> Books | None:
+        if not self._pipelines.builtin:
             return None
-        books = resumed(rules, self._journal, after)
+        if asked.has_asked(CHANNEL, after=after):
+            books = resumed(rules, self._journal, after)
+        elif self._is_fed_by_another:
+            books = Books(rules)  # none has begun yet
+        else:
+            return None
         books.troubled = log_trouble
         books.doubted = DoubtNote(self._journal).doubt
         if not books.is_whole:

@@ -1,6 +1,6 @@
 """The main chain, pure: frames in, batches of events out.
 
-    frames ─► parse ─► only ─► dedupe ─► to event ─► batch ─► (the sink)
+    frames ─► parse ─► asked for ─► dedupe ─► to event ─► batch ─► (the sink)
 
 What fails on the way is no error of the stream: it becomes a dead letter, and the next frame goes on. Every frame is
 counted on exactly one way out, so that at any moment
@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal, TypeAlias
 
 from reactivex import Observable
 from reactivex import operators as ops
-from reactivex.abc import SchedulerBase
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from operators import attempt, batch, dedupe, only, parse
+from operators import attempt, batch, dedupe, parse
 from rxbridge import books
 from rxbridge.book_parts import in_parts
 from rxbridge.books import Books
+from rxbridge.channel_history import ChannelHistory
 from rxbridge.coinbase.decoding import decode
 from rxbridge.custom_pipelines import Run, counts_always, custom_events
 from rxbridge.errors import MalformedFrame
@@ -66,7 +67,7 @@ _MESSAGES_OF: dict[str, tuple[type[EventMessage], ...]] = {
 
 def events(
     *,
-    channels: Collection[str],
+    channels: Collection[str] | ChannelHistory,
     rules: Rules,
     statistics: DeliveryStatistics,
     dead_letter: KeepDeadLetter,
@@ -77,7 +78,8 @@ def events(
     """Frames to events, in order, each once.
 
     Args:
-        channels: Whose messages become events; those of others are ignored, and counted so.
+        channels: Whose messages become events, which may change from frame to frame; those of others are ignored, and
+            counted so.
         rules: How messages become events, which may change from frame to frame.
         statistics: Where to count.
         dead_letter: Is given what fails.
@@ -85,7 +87,7 @@ def events(
         told: Is told of every message that is about to become an event.
         kept_books: Order books as they were before the first frame; without them there are no images of books.
     """
-    wanted = _wanted(channels)
+    asked = _history(channels)
 
     def ignore(message: Message) -> None:
         statistics.ignored += 1
@@ -110,12 +112,12 @@ def events(
 
     def chain(frames: Observable[Frame]) -> Observable[EncodedEvent]:
         decoded: Callable[[Frame], Sequence[Message]] = decode
-        if kept_books is not None and books.CHANNEL in channels:
+        if kept_books is not None:
             decoded = partial(kept_books.read, unparsed=unparsed)
 
         messages = frames.pipe(
             parse(_counting_empty(decoded, statistics), unparsed),
-            only(*wanted, otherwise=ignore),
+            _asked_for(asked, otherwise=ignore),
             dedupe(event_id, remember=REMEMBERED_IDS, seen=seen, repeated=repeat),
         )
         if told is not None:
@@ -128,7 +130,7 @@ def events(
 def events_of(
     run: Run,
     *,
-    channels: Collection[str],
+    channels: Collection[str] | ChannelHistory,
     rules: Rules,
     statistics: DeliveryStatistics,
     dead_letter: KeepDeadLetter,
@@ -172,10 +174,11 @@ def batches(
     return batch(count=count, seconds=seconds, bytes=size_bytes, size=_size, scheduler=scheduler)
 
 
-def ids(frames: Iterable[Frame], channels: Collection[str]) -> Iterable[str]:
+def ids(frames: Iterable[Frame], channels: Collection[str] | ChannelHistory) -> Iterable[str]:
     """The ids of the events that the frames make, repeats included; what makes none is passed over."""
-    wanted = _wanted(channels)
+    asked = _history(channels)
     for frame in frames:
+        wanted = _wanted(asked.at(frame.offset))
         try:
             messages = decode(frame)
         except MalformedFrame:
@@ -196,7 +199,7 @@ def count_events(frame: Frame, channels: Collection[str], *, whole_books: bool =
             messages = in_parts(frame, messages)
     except MalformedFrame:
         return 1
-    wanted = _wanted(channels)
+    wanted = _wanted(tuple(channels))
     return sum(isinstance(message, wanted) for message in messages)
 
 
@@ -219,7 +222,32 @@ def _size(event: EncodedEvent) -> int:
     return len(event.body)
 
 
-def _wanted(channels: Collection[str]) -> tuple[type[EventMessage], ...]:
+def _history(channels: Collection[str] | ChannelHistory) -> ChannelHistory:
+    return channels if isinstance(channels, ChannelHistory) else ChannelHistory.of(channels)
+
+
+def _asked_for(
+    asked: ChannelHistory, otherwise: Callable[[Message], None]
+) -> Callable[[Observable[Message]], Observable[EventMessage]]:
+    """Pass what came for the channels that were asked for; `only`, if that could not change."""
+
+    def operator(source: Observable[Message]) -> Observable[EventMessage]:
+        def subscribe(observer: ObserverBase[EventMessage], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            def on_next(message: Message) -> None:
+                if isinstance(message, _wanted(asked.at(message.frame.offset))):
+                    observer.on_next(message)
+                else:
+                    otherwise(message)
+
+            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return operator
+
+
+@lru_cache
+def _wanted(channels: tuple[str, ...]) -> tuple[type[EventMessage], ...]:
     """What becomes an event: what the channels send, and whatever rxbridge has to say of gaps."""
     return (*(kind for channel in channels for kind in _MESSAGES_OF.get(channel, ())), GapNotice)
 

@@ -16,7 +16,8 @@ from rxbridge.audit.result import Audit
 from rxbridge.audit.trades import TradeBook
 from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.backfill.state import State, decode
-from rxbridge.books import Books
+from rxbridge.books import CHANNEL, Books
+from rxbridge.channel_history import ChannelHistory, channels_as_received
 from rxbridge.confirmation import EventMaker, confirmed_up_to, purged_offsets
 from rxbridge.custom_pipelines import BUILTIN_ONLY, Pipelines, Run
 from rxbridge.events import SERVICE, EventRules, Rules
@@ -51,7 +52,7 @@ def audit(
     Args:
         journal: May be in use by a running bridge; the audit then speaks of the moment at which it began.
         client: Where to look.
-        channels: Whose messages become events.
+        channels: Whose messages become events, where the journal does not say for which channels its frames came.
         rules: How messages become events, where the journal does not say how they did.
         pipelines: Those that ran, the users' ones at least.
         repair: Sends again what is missing; None: it is only told of.
@@ -66,6 +67,7 @@ def audit(
         PipelineFailed: One fails at a frame, as it did not in the delivery.
     """
     run, held = run_as_delivered(journal, pipelines), rules_as_delivered(journal, rules)
+    asked = channels_as_received(journal, channels)
     with tempfile.TemporaryDirectory(prefix="rxbridge-audit-") as folder, Ledger(Path(folder) / "ledger") as ledger:
         # Before the frames: what is dropped meanwhile is then counted in one place at most.
         gaps = list(journal.gaps())
@@ -74,7 +76,7 @@ def audit(
         size = journal.size()
         trades = TradeBook(complete=size.first_offset <= 1, backfill=backfill)
         counted = _read_journal(
-            journal, size, ledger=ledger, trades=trades, channels=channels, rules=held, run=run, report=report
+            journal, size, ledger=ledger, trades=trades, asked=asked, rules=held, run=run, report=report
         )
         # In the order in which a purge writes them.
         ledger.dead(_key(letter) for letter in journal.dead_letters(max(size.first_offset - 1, 0)))
@@ -102,7 +104,7 @@ def _read_journal(
     *,
     ledger: Ledger,
     trades: TradeBook,
-    channels: Sequence[str],
+    asked: ChannelHistory,
     rules: Rules,
     run: Run,
     report: Report,
@@ -114,12 +116,12 @@ def _read_journal(
         ledger.expect_letter(_key(letter), letter.offset, acknowledged=letter.offset <= cursor)
 
     make = EventMaker(
-        channels=channels,
+        channels=asked,
         rules=rules,
         statistics=counted,
         dead_letter=letter,
         told=trades.trade,
-        kept_books=Books(rules),
+        kept_books=Books(rules) if asked.has_asked(CHANNEL) else None,
         run=run,
     )
     for frame in _frames(journal, size, report):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from rxbridge.audit.expectations import run_as_delivered
 from rxbridge.audit.ledger import Ledger
 from rxbridge.books import CHANNEL, Books
+from rxbridge.channel_history import ChannelHistory, channels_as_received
 from rxbridge.confirmation import EventMaker, Prover, confirmed_up_to, read_frames
 from rxbridge.custom_pipelines import BUILTIN_ONLY, Pipelines
 from rxbridge.events import EncodedEvent, EventRules
@@ -26,7 +27,7 @@ class Repair:
     Args:
         journal: Where the frames are; its role must permit dead letters.
         client: Where to send.
-        channels: Whose messages become events.
+        channels: Whose messages become events, where the journal does not say for which channels its frames came.
         rules: How messages become events, where the journal does not say how they did.
         after_seconds: How long after it was sent an event is looked for.
         wait_after_timeout_seconds: The pause after a request that was not answered in time.
@@ -85,8 +86,9 @@ class Repair:
 
     def _missing(self, ledger: Ledger) -> Iterator[list[EncodedEvent]]:
         events: list[EncodedEvent] = []
-        needs_all = CHANNEL in self._channels or self._pipelines.custom
-        make = self._continuous() if needs_all else self._single()
+        asked = channels_as_received(self._journal, self._channels)
+        needs_all = asked.has_asked(CHANNEL) or self._pipelines.custom
+        make = self._continuous(asked) if needs_all else self._single(asked)
         for key, offset in ledger.missing(below=confirmed_up_to(self._journal)):
             # It may have been removed meanwhile, as old as it is.
             events += [event for event in make(offset) if event.event_id == key]
@@ -96,10 +98,10 @@ class Repair:
         if events:
             yield events
 
-    def _single(self) -> Callable[[int], list[EncodedEvent]]:
+    def _single(self, asked: ChannelHistory) -> Callable[[int], list[EncodedEvent]]:
         """Makes the events of any frame."""
         rules = rules_as_delivered(self._journal, self._rules)
-        make = EventMaker(channels=self._channels, rules=rules)
+        make = EventMaker(channels=asked, rules=rules)
 
         def at(offset: int) -> list[EncodedEvent]:
             frames = self._journal.read(offset - 1, 1)
@@ -107,14 +109,14 @@ class Repair:
 
         return at
 
-    def _continuous(self) -> Callable[[int], list[EncodedEvent]]:
+    def _continuous(self, asked: ChannelHistory) -> Callable[[int], list[EncodedEvent]]:
         """Makes the events of later and later frames, for which it reads those between.
 
         An order book needs all of them, and so may a user's pipeline.
         """
         run = run_as_delivered(self._journal, self._pipelines)
         rules = rules_as_delivered(self._journal, self._rules)
-        make = EventMaker(channels=self._channels, rules=rules, kept_books=Books(rules), run=run)
+        make = EventMaker(channels=asked, rules=rules, kept_books=Books(rules), run=run)
         position, last = 0, list[EncodedEvent]()
 
         def at(offset: int) -> list[EncodedEvent]:

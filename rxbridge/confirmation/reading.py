@@ -9,6 +9,7 @@ from typing import NamedTuple
 from reactivex import Subject
 
 from rxbridge.books import Books
+from rxbridge.channel_history import ChannelHistory
 from rxbridge.confirmation.purged import purged_offsets
 from rxbridge.custom_pipelines import Run
 from rxbridge.events import EncodedEvent, Rules
@@ -22,7 +23,7 @@ class EventMaker:
     """Makes the events of one frame after the other: a call, where the pipeline is a stream.
 
     Args:
-        channels: Whose messages become events.
+        channels: Whose messages become events, which may change from frame to frame.
         rules: How messages become events, which may change from frame to frame.
         dead_letter: Is given what fails; by default it is passed over.
         statistics: Where to count.
@@ -35,7 +36,7 @@ class EventMaker:
     def __init__(
         self,
         *,
-        channels: Collection[str],
+        channels: Collection[str] | ChannelHistory,
         rules: Rules,
         dead_letter: Callable[[DeadLetter], None] | None = None,
         statistics: DeliveryStatistics | None = None,

@@ -12,6 +12,8 @@ from datetime import datetime
 
 import msgspec
 
+from rxbridge.books import CHANNEL, Books
+from rxbridge.channel_history import channels_as_received
 from rxbridge.confirmation.finite import FinitePosts, Verdict
 from rxbridge.confirmation.reading import EventMaker
 from rxbridge.events import EncodedEvent, EventRules
@@ -58,7 +60,7 @@ class Retry:
     Args:
         journal: Where the letters are.
         client: Where to send them.
-        channels: Whose messages become events.
+        channels: Whose messages become events, where the journal does not say for which channels its frames came.
         rules: How messages become events, where the journal does not say how they did.
         after_seconds: How long after it was sent an event is looked for.
         sleep: Waits so many seconds.
@@ -78,7 +80,7 @@ class Retry:
     ) -> None:
         self.result: RetryResult = RetryResult()
         self._journal = journal
-        self._channels = channels
+        self._asked = channels_as_received(journal, channels)
         self._rules = rules_as_delivered(journal, rules)
         self._after_seconds = after_seconds
         self._sleep = sleep
@@ -143,7 +145,12 @@ class Retry:
             self._keep(letter, Verdict("failed", letter.reason.removesuffix(_NOT_ALONE) + _NOT_ALONE))
             return []
         failures: list[DeadLetter] = []
-        make = EventMaker(channels=self._channels, rules=self._rules, dead_letter=failures.append)
+        make = EventMaker(
+            channels=self._asked,
+            rules=self._rules,
+            dead_letter=failures.append,
+            kept_books=self._books_for(letter.offset),
+        )
         events = make(self._frame_of(letter))
         if failures:
             self._keep(letter, Verdict("refused", failures[0].reason))
@@ -151,6 +158,12 @@ class Retry:
             self._gone.append((letter.offset, letter.event_id))
             self.result.without_event += 1
         return events
+
+    def _books_for(self, offset: int) -> Books | None:
+        """What makes the parts of a whole book, which are of its frame alone; an image is of all frames before."""
+        if CHANNEL in self._asked.at(offset) and self._rules.at(offset).book == "full":
+            return Books(self._rules)
+        return None
 
     def _frame_of(self, letter: DeadLetter) -> Frame:
         """The frame itself, as the ids of some events depend on when and where it came; else what is left of it."""

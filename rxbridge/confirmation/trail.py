@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from loguru import logger
 
-from rxbridge.books import CHANNEL, resumed
+from rxbridge.books import CHANNEL, Books, resumed
+from rxbridge.channel_history import FollowedChannels
 from rxbridge.confirmation.note import CONSUMER, STATE_CONSUMER, Mode
 from rxbridge.confirmation.proving import Posted, Prover
 from rxbridge.confirmation.reading import EventMaker, read_frames, without_proof
@@ -46,7 +47,7 @@ class Trail:
         journal: Where the frames are.
         prover: Posts events once more.
         mode: `sample` or `all`; see `Confirmation`.
-        channels: Whose messages become events.
+        channels: Whose messages become events, where the journal does not say for which channels its frames came.
         rules: How messages become events, as in the delivery.
         after_seconds: How long after its acknowledgement, or after it was sent again, an event is looked for.
         first_seconds: How long it takes for what was acknowledged before.
@@ -86,12 +87,14 @@ class Trail:
         begin, run = self._run(pipelines)
         held = rules_as_delivered(journal, rules)
         before = read_frames(journal, max(self._position - WARM_UP_FRAMES, 0), self._position)
-        has_books = CHANNEL in channels and pipelines.builtin
+        # Another process may feed the journal, and begin to ask for other channels.
+        asked = FollowedChannels(journal, channels)
+        has_books = asked.has_asked(CHANNEL, after=self._position)
         self._make = EventMaker(
-            channels=channels,
+            channels=asked,
             rules=held,
-            seen=ids(before, channels),
-            kept_books=resumed(held, journal, self._position) if has_books else None,
+            seen=ids(before, asked),
+            kept_books=resumed(held, journal, self._position) if has_books else Books(held),
             run=run,
         )
         for frame in read_frames(journal, begin, self._position):
