@@ -36,6 +36,7 @@ from rxbridge.journal.playback import kept_frames
 from rxbridge.messages import Frame
 from rxbridge.playing import Selection
 from rxbridge.products import ProductWatch
+from rxbridge.recording.files import files_of
 from rxbridge.recording.playing import recorded_frames
 from rxbridge.replayed import changes, decisive
 
@@ -54,6 +55,10 @@ class Recording(msgspec.Struct, frozen=True, tag="recording"):
         """Its frames, as far as they are meant."""
         return recorded_frames(self.path, chosen)
 
+    def files(self) -> list[Path]:
+        """Where they are; raises `RecordingError` where there is none."""
+        return files_of(Path(self.path))
+
 
 class KeptJournal(msgspec.Struct, frozen=True, tag="journal"):
     """A journal whose frames are to be replayed."""
@@ -63,6 +68,10 @@ class KeptJournal(msgspec.Struct, frozen=True, tag="journal"):
     def frames(self, chosen: Selection) -> Generator[Frame]:
         """Those that it keeps, as far as they are meant."""
         return kept_frames(Path(self.path), chosen)
+
+    def files(self) -> list[Path]:
+        """Where they are."""
+        return [Path(self.path)]
 
 
 class _Replayed(msgspec.Struct, frozen=True):
@@ -137,7 +146,8 @@ class ReplayBridge(Bridge):
 
     Raises:
         ConfigError: A part of the products is asked for, and order books with it, which need every frame of a
-            connection.
+            connection; or the journal is itself what is to be replayed.
+        RecordingError: There is no such recording.
     """
 
     def __init__(
@@ -152,6 +162,9 @@ class ReplayBridge(Bridge):
         if selection.products and books.CHANNEL in settings.feed.channels:
             problem = "order books need every frame of a connection, and only those of some products are asked for"
             raise ConfigError("feed.channels", problem, f"leave {books.CHANNEL} out, or the products")
+        if not settings.run.dry_run and any(_is_same(settings.journal.path, file) for file in source.files()):
+            problem = f"{settings.journal.path} is itself what is to be replayed"
+            raise ConfigError("journal.path", problem, "name another --journal")
         self.newest: int = 0
         self._source = source
         self._selection = selection
@@ -231,3 +244,11 @@ class ReplayBridge(Bridge):
             for frame in frames:
                 return frame.received_at, frame.connection, frame.index
         return 0, 0, 0
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both names are of one file, which may have several."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return one.resolve() == other.resolve()

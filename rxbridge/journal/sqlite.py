@@ -35,6 +35,7 @@ from rxbridge.journal.interface import CountEvents, DeadLetter, Gap, Journal, Jo
 from rxbridge.journal.locks import RoleLock
 from rxbridge.journal.opening import StoreFile
 from rxbridge.journal.reader import Reader
+from rxbridge.journal.recognition import require_journal
 from rxbridge.journal.replay import replay
 from rxbridge.journal.retention import EventCounter, ProblemTeller, Retention
 from rxbridge.journal.scan import Hole
@@ -59,7 +60,7 @@ class SqliteJournal(Journal):
     A frame that is confirmed survives `kill -9` of every process, and with `synchronous="full"` a power cut as well;
     with `"normal"` a power cut may cost the last moments before it, never the rest. What a damaged or disappeared file
     costs is a gap, and no reason not to start: it is moved aside as `<path>.corrupt-<UTC time>`, and what can be read
-    of it goes into the new file.
+    of it goes into the new file. A file that has never been a journal is left alone.
 
     While the disk takes nothing, frames wait in memory; `acknowledge`, `forget` and `add_dead_letters` try for five
     seconds and then raise `JournalFull`, with nothing written.
@@ -90,7 +91,7 @@ class SqliteJournal(Journal):
         JournalInUse: Another process has this role.
         JournalFull: The disk has no room to open it.
         JournalCorrupt: It cannot be read (`role="read"` only).
-        JournalError: It cannot be opened, or was written by a newer version of rxbridge.
+        JournalError: It cannot be opened, was written by a newer version of rxbridge, or is no journal.
     """
 
     def __init__(
@@ -125,6 +126,8 @@ class SqliteJournal(Journal):
         )
         with ExitStack() as undo:
             try:
+                if role != "read":
+                    require_journal(self._path)
                 self._locks = self._acquire_locks(undo)
                 self._writer = self._start_writer(file, max_pending_bytes)
                 if self._writer is not None:

@@ -13,6 +13,7 @@ import pytest
 from operators import ReplayClock
 from rxbridge.journal import SqliteJournal
 from rxbridge.journal.playback import journal_frames
+from rxbridge.messages import Frame
 from rxbridge.playing import Selection
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 from rxbridge.recording import RecordingWriter
@@ -162,6 +163,43 @@ def test_a_recording_that_is_not_there_ends_it_before_anything_is_made(
     assert running.wait() == 69
     assert "there is neither this file nor day-0001.jsonl" in running.stderr
     assert list(tmp_path.glob("day*")) == []
+
+
+@pytest.mark.parametrize("name", ["day-0002.jsonl", "linked.jsonl", "live.journal"])
+def test_what_is_to_be_replayed_is_no_journal_for_it(
+    replay: Callable[..., Any], recording: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    recording(trades=1).rename(tmp_path / "day-0001.jsonl")
+    recording(trades=1).rename(tmp_path / "day-0002.jsonl")
+    (tmp_path / "linked.jsonl").hardlink_to(tmp_path / "day-0001.jsonl")
+    with SqliteJournal(tmp_path / "live.journal") as journal:
+        journal.append(Frame(b"{}", 1, 1, 0))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix in (".jsonl", ".journal")}
+    source = ("--from-journal", name) if name == "live.journal" else ("day.jsonl",)
+    running = replay(*source, "--journal", name)
+    assert running.wait() == 78
+    assert f"journal.path: {name} is itself what is to be replayed. name another --journal" in running.stderr
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_a_mistyped_journal_costs_nobody_a_file(
+    command: Callable[..., Any], replay: Callable[..., Any], recording: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = recording(trades=1)
+    mine = tmp_path / "mine.txt"
+    mine.write_text("what I have written")
+    before = {found.name for found in tmp_path.iterdir()} | {"0.stdout", "0.stderr", "1.stdout", "1.stderr"}
+    address = ("--feed-url", "ws://127.0.0.1:9", "--pulsestream-url", f"http://127.0.0.1:{free_port()}")
+    for start in (
+        lambda: replay(path, "--journal", mine),
+        lambda: command("run", "--journal", mine, *address, PULSESTREAM_API_KEY=KEY),
+    ):
+        running = start()
+        assert running.wait() == 69, running.stderr
+        assert "mine.txt: is there already and is no journal; it is left as it is" in running.stderr
+        assert mine.read_text() == "what I have written"
+    left = {found.name for found in tmp_path.iterdir() if not found.name.startswith("stored.sqlite")}
+    assert left == before - {name for name in before if name.startswith("stored.sqlite")}
 
 
 def test_a_journal_of_something_else_is_left_alone(

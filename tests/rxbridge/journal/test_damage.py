@@ -178,6 +178,7 @@ def test_a_damaged_newest_row_costs_itself_only(sqlite: MakeSqlite, one_frame_a_
 def test_a_garbage_file_is_moved_aside(sqlite: MakeSqlite, path: Path, problems: list[JournalError], content: bytes):
     path.write_bytes(content)
     path.with_name(path.name + "-wal").write_bytes(b"log")
+    path.with_name(path.name + ".feed.lock").touch()
     with sqlite() as journal:
         append_all(journal, frames(1, 3))
         (gap,) = journal.gaps()
@@ -191,18 +192,62 @@ def test_a_garbage_file_is_moved_aside(sqlite: MakeSqlite, path: Path, problems:
     assert [type(problem) for problem in problems] == [JournalCorrupt]
 
 
-def test_a_file_of_another_program_is_moved_aside_whole(sqlite: MakeSqlite, path: Path):
+@pytest.mark.parametrize("role", ["both", "feed", "deliver", "maintain"])
+@pytest.mark.parametrize("content", [b"a", b'{"ts":1.5,"data":"{}"}\n' * 1000, random.Random(1).randbytes(5000)])
+def test_a_file_that_has_never_been_a_journal_is_left_alone(sqlite: MakeSqlite, path: Path, content: bytes, role: str):
+    path.write_bytes(content)
+    # Nor does a try leave anything that would make it one for the next.
+    for _ in range(2):
+        with pytest.raises(
+            JournalError, match=r"feed\.journal: is there already and is no journal; it is left as it is"
+        ):
+            sqlite(role=role)
+        assert path.read_bytes() == content
+        assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+def test_a_database_of_another_program_is_left_alone(sqlite: MakeSqlite, path: Path, mode: str):
     connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA journal_mode = {mode}")
+    connection.execute("CREATE TABLE rows (name)")
+    connection.execute("INSERT INTO rows VALUES ('mine')")
+    connection.commit()
+    # With the log there, if there is one; and then without.
+    for _ in range(2):
+        before = path.read_bytes()
+        with pytest.raises(JournalError, match="is no journal, but a database of another program"):
+            sqlite()
+        assert path.read_bytes() == before
+        assert {found.name for found in path.parent.iterdir()} <= {path.name, f"{path.name}-wal", f"{path.name}-shm"}
+        assert connection.execute("SELECT name FROM rows").fetchall() == [("mine",)]
+        connection.close()
+        connection = sqlite3.connect(path)
+    connection.close()
+
+
+def test_a_database_of_another_program_in_the_place_of_a_journal_is_moved_aside_whole(
+    sqlite: MakeSqlite, one_frame_a_page: Path
+):
+    one_frame_a_page.unlink()
+    connection = sqlite3.connect(one_frame_a_page)
     connection.execute("CREATE TABLE rows (name)")
     connection.execute("INSERT INTO rows VALUES ('mine')")
     connection.commit()
     connection.close()
     with sqlite() as journal:
-        append_all(journal, frames(1, 3))
         assert "not a journal" in next(journal.gaps()).reason
-    connection = sqlite3.connect(corrupt_files(path)[0])
+    connection = sqlite3.connect(corrupt_files(one_frame_a_page)[0])
     assert connection.execute("SELECT name FROM rows").fetchall() == [("mine",)]
     connection.close()
+
+
+def test_a_journal_that_was_copied_without_its_companions_is_salvaged(sqlite: MakeSqlite, one_frame_a_page: Path):
+    one_frame_a_page.with_name(one_frame_a_page.name + ".offsets").unlink()
+    spoil_pages(one_frame_a_page, [1])
+    with sqlite() as journal:
+        assert numbers(read_all(journal)) == list(range(11, 41))
+    assert len(corrupt_files(one_frame_a_page)) == 1
 
 
 def test_offsets_go_on_when_a_file_becomes_garbage(
@@ -350,6 +395,7 @@ def test_an_exchange_that_was_killed_is_completed(sqlite: MakeSqlite, one_frame_
 
 def test_a_draft_that_was_killed_is_begun_again(sqlite: MakeSqlite, path: Path):
     path.write_bytes(b"garbage" * 1000)
+    path.with_name(path.name + ".offsets").touch()
     path.with_name(path.name + ".draft").write_bytes(b"half" * 1000)
     path.with_name(path.name + ".draft-wal").write_bytes(b"half" * 1000)
     with sqlite() as journal:
