@@ -10,28 +10,24 @@ file, the oldest channels that are known stand for those before.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Collection, Sequence
 
 import msgspec
 
 from rxbridge.journal import Journal
+from rxbridge.stretches import Stretch, read_stretches, remember_stretch, stretch_at
 
 NOTE = "feed channels"
 """The name of the note."""
 
-_MOST_STRETCHES = 100
-"""So many changes are remembered. Older ones are forgotten first, and with the frames that they were for."""
 
+class ChannelsAsked(Stretch, frozen=True):
+    """The channels of a stretch."""
 
-class Stretch(msgspec.Struct, frozen=True):
-    """From the frame behind `after` on, these channels were asked for, until the next stretch."""
-
-    after: int
     channels: tuple[str, ...]
 
 
-_decoder = msgspec.json.Decoder(list[Stretch])
+_decoder = msgspec.json.Decoder(list[ChannelsAsked])
 
 
 class ChannelHistory:
@@ -41,24 +37,22 @@ class ChannelHistory:
         stretches: Oldest first, at least one.
     """
 
-    def __init__(self, stretches: Sequence[Stretch]) -> None:
+    def __init__(self, stretches: Sequence[ChannelsAsked]) -> None:
         self._stretches = stretches
-        self._begins = [stretch.after for stretch in stretches]
 
     @staticmethod
     def of(channels: Collection[str]) -> ChannelHistory:
         """One in which nothing has changed."""
-        return ChannelHistory([Stretch(0, tuple(channels))])
+        return ChannelHistory([ChannelsAsked(0, tuple(channels))])
 
     def at(self, offset: int) -> tuple[str, ...]:
         """The channels for the frame of this offset; of one that is in no journal, whose is 0, the newest."""
-        place = bisect_left(self._begins, offset) - 1 if offset > 0 else -1
-        return self._stretches[max(place, 0) if offset > 0 else -1].channels
+        return stretch_at(self._stretches, offset).channels
 
     def has_asked(self, channel: str, *, after: int = 0) -> bool:
         """Whether a channel was asked for at some frame behind this offset."""
-        first = max(bisect_left(self._begins, after + 1) - 1, 0)
-        return any(channel in stretch.channels for stretch in self._stretches[first:])
+        first = stretch_at(self._stretches, after + 1).after
+        return any(channel in stretch.channels for stretch in self._stretches if stretch.after >= first)
 
 
 class FollowedChannels(ChannelHistory):
@@ -87,7 +81,7 @@ class FollowedChannels(ChannelHistory):
     def _look(self) -> None:
         # In this order: the note of a frame is written before the frame.
         self._known_to = self._journal.size().last_offset
-        super().__init__(_read(self._journal) or [Stretch(0, self._otherwise)])
+        super().__init__(_read(self._journal) or [ChannelsAsked(0, self._otherwise)])
 
 
 def channels_as_received(journal: Journal, otherwise: Collection[str]) -> ChannelHistory:
@@ -100,7 +94,7 @@ def channels_as_received(journal: Journal, otherwise: Collection[str]) -> Channe
     Raises:
         JournalError: The journal cannot be read.
     """
-    return ChannelHistory(_read(journal) or [Stretch(0, tuple(otherwise))])
+    return ChannelHistory(_read(journal) or [ChannelsAsked(0, tuple(otherwise))])
 
 
 def record_channels(journal: Journal, channels: Collection[str]) -> None:
@@ -110,22 +104,11 @@ def record_channels(journal: Journal, channels: Collection[str]) -> None:
         JournalError: The journal cannot be read or written.
     """
     stretches = _read(journal)
-    if stretches and set(stretches[-1].channels) == set(channels):
-        return
-    after = journal.size().last_offset
-    # What was asked for from here on has brought nothing.
-    earlier = [stretch for stretch in stretches if stretch.after < after]
-    stretches = [*earlier, Stretch(after, tuple(channels))][-_MOST_STRETCHES:]
-    journal.remember(NOTE, msgspec.json.encode(stretches))
+    # Their order says nothing.
+    asked = tuple(sorted(channels))
+    if not stretches or stretches[-1].channels != asked:
+        remember_stretch(journal, NOTE, stretches, ChannelsAsked(journal.size().last_offset, asked))
 
 
-def _read(journal: Journal) -> list[Stretch]:
-    """The note, without what ended before the kept frames; empty, if there is none or it is damaged with its file."""
-    note = journal.recall(NOTE)
-    try:
-        stretches = [] if note is None else _decoder.decode(note)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return []
-    first = journal.size().first_offset
-    ends = [following.after for following in stretches[1:]]
-    return [stretch for stretch, end in zip(stretches, ends, strict=False) if end >= first] + stretches[-1:]
+def _read(journal: Journal) -> list[ChannelsAsked]:
+    return read_stretches(journal, NOTE, _decoder)

@@ -9,32 +9,25 @@ never made. Where the note begins, or was lost with its file, the oldest rules t
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import msgspec
 
 from rxbridge.events import EventRules
 from rxbridge.journal import Journal
+from rxbridge.stretches import Stretch, read_stretches, remember_stretch, stretch_at
 
 NOTE = "event rules"
 """The name of the note."""
 
-MOST_STRETCHES = 100
-"""So many changes are remembered. Older ones are forgotten first, and with the frames that they were for."""
 
-_ANY = 0
-"""The offset of a frame that is in no journal."""
+class RulesHeld(Stretch, frozen=True):
+    """The rules of a stretch."""
 
-
-class Stretch(msgspec.Struct, frozen=True):
-    """From the frame behind `after` on, these rules held, until the next stretch."""
-
-    after: int
     rules: EventRules
 
 
-_decoder = msgspec.json.Decoder(list[Stretch])
+_decoder = msgspec.json.Decoder(list[RulesHeld])
 
 
 class RuleHistory:
@@ -44,15 +37,12 @@ class RuleHistory:
         stretches: Oldest first, at least one.
     """
 
-    def __init__(self, stretches: Sequence[Stretch]) -> None:
-        self.stretches: tuple[Stretch, ...] = tuple(stretches)
-        self._begins = [stretch.after for stretch in stretches]
+    def __init__(self, stretches: Sequence[RulesHeld]) -> None:
+        self.stretches: tuple[RulesHeld, ...] = tuple(stretches)
 
     def at(self, offset: int, /) -> EventRules:
         """The rules for the frame of this offset."""
-        if offset <= _ANY:
-            return self.stretches[-1].rules
-        return self.stretches[max(bisect_left(self._begins, offset) - 1, 0)].rules
+        return stretch_at(self.stretches, offset).rules
 
 
 def rules_as_delivered(journal: Journal, otherwise: EventRules) -> RuleHistory:
@@ -65,7 +55,7 @@ def rules_as_delivered(journal: Journal, otherwise: EventRules) -> RuleHistory:
     Raises:
         JournalError: The journal cannot be read.
     """
-    return RuleHistory(_read(journal) or [Stretch(0, otherwise)])
+    return RuleHistory(read_stretches(journal, NOTE, _decoder) or [RulesHeld(0, otherwise)])
 
 
 def record_rules(journal: Journal, rules: EventRules, after: int) -> RuleHistory:
@@ -74,25 +64,7 @@ def record_rules(journal: Journal, rules: EventRules, after: int) -> RuleHistory
     Raises:
         JournalError: The journal cannot be read or written.
     """
-    stretches = _read(journal)
+    stretches = read_stretches(journal, NOTE, _decoder)
     if stretches and stretches[-1].rules == rules:
         return RuleHistory(stretches)
-    # What was to hold from here on, or from later on in a file that was lost, has held for nothing that counts.
-    earlier = [stretch for stretch in stretches if stretch.after < after]
-    if not earlier or earlier[-1].rules != rules:
-        earlier.append(Stretch(after, rules))
-    stretches = earlier[-MOST_STRETCHES:]
-    journal.remember(NOTE, msgspec.json.encode(stretches))
-    return RuleHistory(stretches)
-
-
-def _read(journal: Journal) -> list[Stretch]:
-    """The note, without what ended before the kept frames; empty, if there is none or it is damaged with its file."""
-    note = journal.recall(NOTE)
-    try:
-        stretches = [] if note is None else _decoder.decode(note)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return []
-    first = journal.size().first_offset
-    ends = [following.after for following in stretches[1:]]
-    return [stretch for stretch, end in zip(stretches, ends, strict=False) if end >= first] + stretches[-1:]
+    return RuleHistory(remember_stretch(journal, NOTE, stretches, RulesHeld(after, rules)))

@@ -20,8 +20,9 @@ from rxbridge.events import EventRules, Rules
 from rxbridge.journal import MemoryJournal
 from rxbridge.messages import Frame
 from rxbridge.pulsestream_server import EmbeddedPulseStream
-from rxbridge.rule_history import MOST_STRETCHES, NOTE, record_rules, rules_as_delivered
+from rxbridge.rule_history import NOTE, record_rules, rules_as_delivered
 from rxbridge.simulator import Simulator
+from rxbridge.stretches import MOST_STRETCHES
 
 SECOND = 10**9
 OPENED = 1_700_000_000 * SECOND
