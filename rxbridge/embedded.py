@@ -34,6 +34,18 @@ State: TypeAlias = Literal["new", "starting", "running", "stopping", "stopped", 
 _START_SECONDS = 10.0
 """How long `start` waits to see whether it starts well. A server that does not answer takes about as long."""
 
+_ARGUMENTS = {
+    "feed.products": "products",
+    "feed.channels": "channels",
+    "feed.protocol": "feed",
+    "feed.url": "feed_url",
+    "pulsestream.url": "pulsestream_url",
+    "pulsestream.key": "api_key",
+    "journal.path": "journal",
+    "run.pipeline": "pipeline",
+}
+"""What settings are called that are arguments of their own."""
+
 _NOTHING = Statistics(
     feed=FeedStatistics(),
     backfill=BackfillStatistics(),
@@ -98,8 +110,8 @@ class Bridge:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         given: dict[str, Any] = {
-            "feed.products": _names(products),
-            "feed.channels": _names(channels),
+            "feed.products": _names(products, "products"),
+            "feed.channels": _names(channels, "channels"),
             "feed.protocol": feed,
             "feed.url": feed_url,
             "pulsestream.url": pulsestream_url,
@@ -207,7 +219,7 @@ class Bridge:
             running = self._bridge if self._state == "running" else None
         if running is None:
             raise RuntimeError(f"the bridge is {self._state}")
-        running.ask_for(_names(products) or ())
+        running.ask_for(_names(products, "products") or ())
 
     def statistics(self) -> Statistics:
         """All counters as they are now, or as they were at the end; none before it runs."""
@@ -275,10 +287,15 @@ class Bridge:
             raise self._failure
 
 
-def _names(names: Sequence[str] | str | None) -> tuple[str, ...] | None:
+def _names(names: Sequence[str] | str | None, argument: str) -> tuple[str, ...] | None:
     if names is None:
         return None
-    return tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else tuple(names)
+    if isinstance(names, str):
+        return tuple(name.strip() for name in names.split(","))
+    try:
+        return tuple(names)
+    except TypeError:
+        raise ConfigError(argument, f"is of type {type(names).__name__}", "give a name, or a list of names") from None
 
 
 def _listed(pipeline: Chosen | Sequence[Chosen]) -> Sequence[Chosen]:
@@ -305,4 +322,6 @@ def _settings(
             raise ConfigError(name, f"unknown setting{nearest(name, known)}")
         if given.get(name) is not None:
             raise ConfigError(name, "is given twice")
-    return load(config, {**given, **others}, environment)
+    # What is wrong is named as it was written.
+    called = _ARGUMENTS | {name: name for name in others}
+    return load(config, {**given, **others}, environment, called=lambda name: called.get(name, name))

@@ -241,13 +241,15 @@ class FramesLost(JournalError):
 
 
 class JournalInUse(JournalError):
-    """Another process already feeds, delivers from, or maintains this journal."""
+    """Somebody already feeds, delivers from, or maintains this journal: another process, or, if `here`, this one."""
 
-    def __init__(self, path: str, role: str, owner: str) -> None:
+    def __init__(self, path: str, role: str, owner: str, *, here: bool = False) -> None:
         self.role = role
         self.owner = owner
+        self.here = here
         verb = {"feed": "feeds", "deliver": "delivers from", "maintain": "maintains"}.get(role, role)
-        super().__init__(path, f"another process ({owner}) already {verb} it; stop that one, or use another journal")
+        who, which = ("this process", "the bridge that does") if here else ("another process", "that one")
+        super().__init__(path, f"{who} ({owner}) already {verb} it; stop {which}, or use another journal")
 
 
 class JournalCorrupt(JournalError):

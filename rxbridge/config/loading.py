@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -92,6 +92,8 @@ def load(
     path: Path | None = None,
     arguments: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
+    *,
+    called: Callable[[str], str] | None = None,
 ) -> Settings:
     """Read the settings.
 
@@ -99,6 +101,7 @@ def load(
         path: The file; None takes `rxbridge.toml` of the working directory if there is one.
         arguments: Values by full name, such as `feed.url`; None values count as absent.
         environment: None takes that of the process.
+        called: What an argument is called where it was given, by its full name; None for the options of the command.
 
     Raises:
         ConfigError: A name that is not known, a value that is not valid, or a file that cannot be read.
@@ -106,7 +109,8 @@ def load(
     environment = os.environ if environment is None else environment
     _refuse_unknown_variables(environment)
     tables = _read_file(path)
-    given = {name: value for name, value in (arguments or {}).items() if value is not None}
+    called = called or _option
+    given = {name: (value, called(name)) for name, value in (arguments or {}).items() if value is not None}
     origins: dict[str, Origin] = {}
     sections: dict[str, Any] = {}
     for section in SECTIONS:
@@ -118,7 +122,7 @@ def _load_section(
     section: type[Section],
     table: Mapping[str, Any],
     environment: Mapping[str, str],
-    arguments: Mapping[str, Any],
+    arguments: Mapping[str, tuple[Any, str]],
     origins: dict[str, Origin],
 ) -> Section:
     values: dict[str, Any] = {}
@@ -132,10 +136,8 @@ def _load_section(
             values[field] = from_environment[field]
             origin = Origin("environment", environment_name(section, field))
         if name in arguments:
-            values[field], origin = (
-                arguments[name],
-                Origin("argument", _OPTIONS.get(name, "--" + field.replace("_", "-"))),
-            )
+            values[field], called = arguments[name]
+            origin = Origin("argument", called)
         origins[name] = origin
     try:
         return section(**values)
@@ -143,6 +145,10 @@ def _load_section(
         problem = _explained(section, error, origins)
     # Raised out here, it carries no context: that one holds the value, which may be the key.
     raise problem
+
+
+def _option(name: str) -> str:
+    return _OPTIONS.get(name, "--" + name.partition(".")[2].replace("_", "-"))
 
 
 def _from_environment(section: type[Section], environment: Mapping[str, str]) -> dict[str, Any]:
@@ -160,6 +166,8 @@ def _explained(section: type[Section], error: ValidationError, origins: Mapping[
     field = str(first["loc"][0]) if first["loc"] else ""
     origin = origins.get(f"{section.table}.{field}")
     name = origin.name if origin is not None else section.table
+    if first["type"] == "too_short":
+        return ConfigError(name, "is empty", "give at least one")
     return ConfigError(name, first["msg"].removeprefix("Value error, "))
 
 

@@ -94,8 +94,11 @@ def load_pipelines(names: Sequence[Chosen]) -> Pipelines:
             code, functions as well.
 
     Raises:
-        ConfigError: One is not there, cannot be imported, is no function of frames, or gives no Observable.
+        ConfigError: There is none, or one is not there, cannot be imported, is no function of frames, or gives no
+            Observable.
     """
+    if not names:
+        raise ConfigError(_SETTING, "names no pipeline", f"give at least one; {BUILTIN!r} is rxbridge's own")
     custom = [_load(name) if isinstance(name, str) else _pipeline(name) for name in names if name != BUILTIN]
     seen = [BUILTIN for name in names if name == BUILTIN] + [pipeline.name for pipeline in custom]
     for name in seen:
@@ -124,6 +127,11 @@ def _load(spec: str) -> Pipeline:
 
 
 def _pipeline(function: Callable[..., Observable[CustomEvent]], name: str = "", spec: str = "") -> Pipeline:
+    if not callable(function):  # pyright: ignore[reportUnnecessaryComparison] users' code
+        given = type(function).__name__
+        raise ConfigError(
+            _SETTING, f"{function!r} is no pipeline, but of type {given}", "give a function of frames, or a name"
+        )
     name = name or f"{function.__module__}:{getattr(function, '__qualname__', type(function).__qualname__)}"
     build = _builder(spec or name, function)
     _try(spec or name, build)

@@ -17,6 +17,10 @@ from rxbridge.errors import JournalInUse
 
 LockedRole: TypeAlias = Literal["feed", "deliver", "maintain"]
 
+_held: set[tuple[int, int, int]] = set()
+"""The locks of this process: its id, and device and number of each file. The id that a file holds does not tell: in
+two containers it may be the same, and a child that was forked has all that its parent had."""
+
 
 class RoleLock:
     """The right to feed, deliver from, or maintain the journal at `path`, held until `release` or the process ends.
@@ -34,8 +38,11 @@ class RoleLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = os.pread(self._descriptor, 200, 0).decode("ascii", "replace").strip()
+            here = self._identity() in _held
             os.close(self._descriptor)
-            raise JournalInUse(str(path), role, owner or "which did not leave its name") from None
+            raise JournalInUse(str(path), role, owner or "which did not leave its name", here=here) from None
+        self._mine = self._identity()
+        _held.add(self._mine)
         # The name is a courtesy: a disk that is full must not keep the journal from being read.
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
@@ -44,8 +51,13 @@ class RoleLock:
     def release(self) -> None:
         """Let others have it; twice is as good as once."""
         if self._descriptor >= 0:
+            _held.discard(self._mine)
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _identity(self) -> tuple[int, int, int]:
+        file = os.fstat(self._descriptor)
+        return os.getpid(), file.st_dev, file.st_ino
 
 
 def _now() -> str:

@@ -128,7 +128,7 @@ def test_a_refused_key_is_seen_where_it_is_started_and_never_shown(options: Opti
 
 
 def test_a_journal_in_use_is_seen_where_it_is_started(options: Options) -> None:
-    with Bridge(**options), pytest.raises(JournalInUse), Bridge(**options):
+    with Bridge(**options), pytest.raises(JournalInUse, match=r"this process .*; stop the bridge"), Bridge(**options):
         pytest.fail("it has started")
 
 
@@ -172,17 +172,34 @@ def test_an_exception_in_the_block_is_not_replaced(options: Options) -> None:
     ("changed", "named"),
     [
         ({"api_key": None}, "pulsestream.key"),
-        ({"channels": "tickers"}, "--channels"),
+        ({"channels": "tickers"}, "channels"),
+        ({"products": []}, "products"),
+        ({"products": 3}, "products"),
+        ({"feed_url": "http://x"}, "feed_url"),
+        ({"settings": {"batch.count": 0}}, "batch.count"),
+        ({"pipeline": []}, "run.pipeline"),
         ({"settings": {"batch.counts": 5}}, "batch.counts"),
         ({"settings": {"feed.url": "ws://x"}}, "feed.url"),
         ({"settings": load(Path(os.devnull), {}, {})}, "feed.products"),
     ],
-    ids=["no key", "wrong value", "unknown name", "twice", "beside complete settings"],
+    ids=[
+        "no key",
+        "wrong value",
+        "no products",
+        "no list of products",
+        "another address",
+        "wrong value among the others",
+        "no pipeline",
+        "unknown name",
+        "twice",
+        "beside complete settings",
+    ],
 )
 def test_settings_that_are_wrong_are_refused_at_once(options: Options, changed: Options, named: str) -> None:
     with pytest.raises(ConfigError) as refused:
         bridge_of(options, **changed)
     assert refused.value.setting == named
+    assert "Tuple" not in str(refused.value)
 
 
 def test_complete_settings_do(options: Options, simulator: Simulator, tmp_path: Path) -> None:
@@ -211,5 +228,8 @@ def test_a_pipeline_that_is_none_is_told_by_the_constructor(options: Options) ->
 
     with pytest.raises(ConfigError, match="nothing' gives no Observable, but NoneType"):
         bridge_of(options, pipeline=nothing)
+    for none in (3, ["builtin", 3]):
+        with pytest.raises(ConfigError, match="3 is no pipeline, but of type int"):
+            bridge_of(options, pipeline=none)
     with pytest.raises(ConfigError, match="there is no module 'nowhere'"):
         bridge_of(options, pipeline="builtin,nowhere:pipeline")

@@ -74,13 +74,14 @@ def test_a_second_one_in_a_role_is_refused_with_the_owners_name(
     sqlite(role=first)
     with pytest.raises(JournalInUse, match=verb) as refused:
         sqlite(role=second)
-    assert str(refused.value).startswith(f"journal {path}: another process (pid {os.getpid()}, since 2")
+    assert str(refused.value).startswith(f"journal {path}: this process (pid {os.getpid()}, since 2")
+    assert "; stop the bridge that does, or use another journal" in str(refused.value)
 
 
 def test_a_role_is_free_again_after_kill_and_after_close(sqlite: Callable[..., SqliteJournal], path: Path):
     with child("hold", path, "both") as owner:
         assert owner.line() == "held"
-        with pytest.raises(JournalInUse, match=f"pid {owner.pid}, since"):
+        with pytest.raises(JournalInUse, match=rf"another process \(pid {owner.pid}, since .*; stop that one, or"):
             sqlite(role="deliver")
         owner.kill()
     journal = sqlite(role="both")
@@ -89,6 +90,15 @@ def test_a_role_is_free_again_after_kill_and_after_close(sqlite: Callable[..., S
     journal.close()
     sqlite(role="feed")
     sqlite(role="deliver")
+
+
+def test_another_process_of_the_same_id_is_another_one(sqlite: Callable[..., SqliteJournal], path: Path):
+    sqlite(role="both").close()
+    with child("hold", path, "both") as owner:
+        assert owner.line() == "held"
+        Path(f"{path}.feed.lock").write_text(f"pid {os.getpid()}, since today\n", encoding="ascii")
+        with pytest.raises(JournalInUse, match=rf"another process \(pid {os.getpid()}, since today\)"):
+            sqlite(role="feed")
 
 
 def test_a_refused_start_leaves_the_other_role_free(sqlite: Callable[..., SqliteJournal]):
