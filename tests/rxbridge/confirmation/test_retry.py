@@ -1,5 +1,6 @@
 """Dead letters that are tried again: delivered and proven, refused once more, or not tried at all."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -74,15 +75,8 @@ def refused_events(journal: MemoryJournal, count: int) -> list[DeadLetter]:
 
 
 def retry(journal: MemoryJournal, server: Scripted, **options: Any) -> RetryResult:
-    worker = Retry(
-        journal,
-        server,
-        channels=CHANNELS,
-        rules=EventRules("test"),
-        after_seconds=7.0,
-        sleep=server.slept.append,
-        **options,
-    )
+    defaults: dict[str, Any] = {"channels": CHANNELS, "rules": EventRules("test")}
+    worker = Retry(journal, server, after_seconds=7.0, sleep=server.slept.append, **defaults | options)
     return worker.run(journal.dead_letters())
 
 
@@ -222,6 +216,27 @@ def test_a_frame_goes_through_the_pipeline_again(server: Scripted) -> None:
     (letter,) = journal.dead_letters()
     assert (letter.offset, letter.stage, letter.attempts) == (4, "parse", 2)
     assert letter.reason.startswith("malformed frame")
+
+
+def test_a_whole_book_is_tried_with_its_parts(server: Scripted) -> None:
+    def update(**fields: object) -> bytes:
+        return json.dumps({"type": "l2update", "changes": [["buy", "9", "1"]], **fields}).encode()
+
+    journal = MemoryJournal()
+    append(journal, [update(), update(product_id="BTC-USD")])
+    contents = [frame.data for frame in journal.read(0)]
+    journal.add_dead_letters(
+        [DeadLetter(offset, "", "parse", "unknown", contents[offset - 1], 1, 1) for offset in (1, 2)]
+    )
+
+    result = retry(journal, server, channels=("level2",), rules=EventRules("test", book="full"))
+
+    assert result == RetryResult(delivered=1, failed=1)
+    (letter,) = journal.dead_letters()
+    assert (letter.offset, letter.stage) == (1, "parse")
+    assert "it does not say of which product it is" in letter.reason
+    (stored,) = server.stored
+    assert "book-part" in stored
 
 
 def test_a_frame_that_the_journal_keeps_no_longer_is_in_its_letter(server: Scripted) -> None:
