@@ -95,8 +95,9 @@ def test_a_replay_that_was_killed_goes_on(
     database: Path,
     wait_for: Callable[..., None],
 ) -> None:
-    path = recording(trades=300, seconds=3.0)
-    first = replay(path, "--speed", "1")
+    # Long enough that it is in the middle of it, however late it is killed.
+    path = recording(trades=300, seconds=200.0)
+    first = replay(path, "--speed", "10")
     wait_for(lambda: len(stored(database)) > 50)
     first.send(signal.SIGKILL)
     first.wait()
