@@ -143,6 +143,7 @@ class ReplayBridge(Bridge):
 
     Attributes:
         newest: When the newest frame was received that was replayed: nanoseconds since the Unix epoch; 0 at first.
+        finished: Whether `run` has returned because all is done, and not because somebody stopped it.
 
     Raises:
         ConfigError: A part of the products is asked for, and order books with it, which need every frame of a
@@ -166,6 +167,7 @@ class ReplayBridge(Bridge):
             problem = f"{settings.journal.path} is itself what is to be replayed"
             raise ConfigError("journal.path", problem, "name another --journal")
         self.newest: int = 0
+        self.finished: bool = False
         self._source = source
         self._selection = selection
         self._speed = speed
@@ -210,9 +212,15 @@ class ReplayBridge(Bridge):
         self._feed = _ReplayFeed(counted, self._journal)
         self._feed.start()
 
+    @property
+    def is_read(self) -> bool:
+        """Whether all frames have been read."""
+        return self._played.is_set()
+
     def _idle(self) -> bool:
         """Whether it is at the end, and all of it delivered."""
-        return self._played.is_set() and super()._idle()
+        self.finished = self.is_read and super()._idle()
+        return self.finished
 
     def _count(self, frame: Frame) -> None:
         self._counters.feed.frames += 1

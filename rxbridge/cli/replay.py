@@ -9,13 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import typer
 from loguru import logger
 
+from rxbridge.cli.options import INTERRUPTED
 from rxbridge.cli.printing import moment
 from rxbridge.cli.run import STATUS_EVERY_SECONDS
 from rxbridge.cli.signals import Signals
 from rxbridge.cli.status import StatusLine, summary
-from rxbridge.config import load
+from rxbridge.config import Settings, load
 from rxbridge.errors import ConfigError
 from rxbridge.playing import Selection, selection
 from rxbridge.recording.chunks import COMPRESSED, PLAIN
@@ -34,7 +36,11 @@ def replay_frames(
     speed: float,
     journal: Path | None,
 ) -> None:
-    """Replay until all is delivered, or until a signal; what is not delivered then, is at the next start."""
+    """Replay until all is delivered, or until a signal; what is not delivered then, is at the next start.
+
+    Raises:
+        Exit: It was stopped before its end.
+    """
     settings = load(config, {**arguments, "journal.path": journal or _journal_of(source)})
     status = StatusLine(sys.stderr)
     configure(
@@ -51,6 +57,22 @@ def replay_frames(
         status.show("")
     if bridge.last_statistics is not None:
         logger.info("[STOPPED] {}", summary(bridge.last_statistics))
+    if not bridge.finished:
+        logger.warning("[INTERRUPTED] {}", _left(bridge, settings))
+        raise typer.Exit(INTERRUPTED)
+
+
+def _left(bridge: ReplayBridge, settings: Settings) -> str:
+    """What a replay that was stopped leaves to the next start."""
+    if settings.run.dry_run:
+        return "Stopped before the end. Nothing is kept of a dry run: the next start begins anew"
+    journal, parts = settings.journal.path, list[str]()
+    if not bridge.is_read:
+        parts.append("not all frames are read")
+    if bridge.last_statistics is not None and (waiting := bridge.last_statistics.waiting_frames):
+        parts.append(f"{waiting:,} frames wait in {journal}")
+    left = " and ".join(parts) or "not all that was delivered is proven to be stored"
+    return f"Stopped before the end: {left}. The next start with {journal} goes on there"
 
 
 def source_of(recording: Path | None, journal: Path | None) -> Recording | KeptJournal:

@@ -1,6 +1,7 @@
 """`rxbridge replay`: a recording, or a journal, becomes the events that the live run made of it, each once."""
 
 import json
+import re
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -118,13 +119,39 @@ def test_a_replay_waits_for_a_full_journal_and_is_stopped_all_the_same(
     running = command(*arguments, PULSESTREAM_API_KEY=KEY, **small)
     wait_for(lambda: "is full" in running.stderr)
     running.send(signal.SIGTERM)
-    assert running.wait() == 0
+    assert running.wait() == 130
     assert "Traceback" not in running.stderr
     assert "wait in the journal for the next start" in running.stderr
+    said = running.stderr.partition("[INTERRUPTED] Stopped before the end: ")[2]
+    assert re.match(r"not all frames are read and [0-9,]+ frames wait in .*recording\.replay\.journal\. The next", said)
     with EmbeddedPulseStream(port=port, database=str(database), api_key=KEY, rate_limit=0):
         assert command(*arguments, PULSESTREAM_API_KEY=KEY).wait() == 0
     ids = stored(database)
     assert len(ids) == len(set(ids)) == 4000
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_replay_that_is_stopped_before_its_end_says_so(
+    replay: Callable[..., Any],
+    recording: Callable[..., Path],
+    database: Path,
+    wait_for: Callable[..., None],
+    number: signal.Signals,
+) -> None:
+    path = recording(trades=1000, seconds=1000.0)
+    running = replay(path, "--speed", "1")
+    wait_for(lambda: bool(stored(database)))
+    running.send(number)
+    assert running.wait() == 130
+    assert "[INTERRUPTED] Stopped before the end: not all frames are read" in running.stderr
+    assert replay(path).wait() == 0
+    assert len(stored(database)) == 2000
+
+    dry = replay(path, "--speed", "1", "--dry-run")
+    wait_for(lambda: bool(dry.stdout))
+    dry.send(number)
+    assert dry.wait() == 130
+    assert "Nothing is kept of a dry run" in dry.stderr
 
 
 def test_a_stretch_and_a_product(command: Callable[..., Any], recording: Callable[..., Path]) -> None:
