@@ -214,3 +214,40 @@ def test_one_that_only_fails_ends_the_process_with_its_name(stage: Stage) -> Non
         assert run.wait() == 70, run.stderr
     assert "rxbridge: the pipeline broken:pipeline failed 2 times in a row" in run.stderr
     assert "no_such_attribute" in run.stderr
+
+
+FAILS_NOW_AND_THEN = """
+from operators import only, parse
+from reactivex import operators as ops
+from rxbridge.coinbase.decoding import decode
+from rxbridge.events import dead_letter, event
+from rxbridge.messages import Trade
+
+def said(trade):
+    if int(trade.trade_id) in (1007, 1150) and trade.product_id == "BTC-USD":
+        raise ValueError(f"I dislike {trade.trade_id}")
+    return event("Said", {"id": trade.trade_id}, event_id=f"said-{trade.product_id}-{trade.trade_id}")
+
+def pipeline(frames):
+    return frames.pipe(parse(decode, dead_letter), only(Trade), ops.map(said))
+"""
+
+
+def test_frames_at_which_a_pipeline_fails_are_dead_letters_and_all_others_are_delivered(
+    stage: Stage, wait_for: Start
+) -> None:
+    (stage.folder / "moody.py").write_text(FAILS_NOW_AND_THEN, encoding="utf-8")
+    with stage.simulator() as simulator:
+        stage.run_to_the_end(simulator, wait_for, pipeline="moody:pipeline")
+
+    letters = stage.command("dead-letters", "list", "--journal", stage.journal)
+    assert letters.wait() == 0, letters.stderr
+    assert letters.stdout.count("ValueError: I dislike") == 2
+    audit = stage.verify("moody:pipeline")
+    assert (audit["received"], audit["delivered"], audit["stored"], audit["dead"]) == (
+        TRADES,
+        TRADES - 2,
+        TRADES - 2,
+        2,
+    )
+    assert (audit["missing"], audit["duplicates"], audit["waiting"]) == (0, 0, 0)
