@@ -19,6 +19,7 @@
     │   └── EventRejected
     ├── JournalError
     │   ├── JournalFull *
+    │   ├── FramesLetGo
     │   ├── JournalInUse
     │   └── JournalCorrupt
     ├── PipelineFailed *
@@ -234,6 +235,21 @@ class JournalFull(JournalError):
     """The disk takes no more. Frames wait in memory, up to a limit, until it does."""
 
     retryable = True
+
+
+class FramesLetGo(JournalError):
+    """The journal was full, and let go of frames that are delivered, and that others had not acknowledged.
+
+    Attributes:
+        frames: How many, since it was last told.
+        consumers: The names of those others.
+    """
+
+    def __init__(self, path: str, frames: int, consumers: tuple[str, ...]) -> None:
+        self.frames = frames
+        self.consumers = consumers
+        others = " and ".join(consumers)
+        super().__init__(path, f"is full: {frames} delivered frames were let go before {others} was done with them")
 
 
 class FramesLost(JournalError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 
@@ -47,8 +48,14 @@ INSERT INTO gaps (kind, reason, recorded_at, first_offset, last_offset, frames, 
 RECORD_CORRUPT_GAP = """
 INSERT INTO gaps (kind, reason, recorded_at, first_offset, last_offset, frames, events)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
-WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE kind <> 'dropped' AND first_offset <= ?4 AND last_offset >= ?5)
+WHERE NOT EXISTS (
+    SELECT 1 FROM gaps WHERE kind NOT IN ('dropped', 'let go') AND first_offset <= ?4 AND last_offset >= ?5
+)
 """
+
+# What is let go is in nobody's way: one row counts it all. It stands among the gaps so that who replaces a damaged file
+# knows that these frames were gone before. All that lies between them is gone too, as the oldest always go first.
+_LET_GO_MORE = "UPDATE gaps SET last_offset = ?, recorded_at = ?, frames = frames + ? WHERE kind = 'let go'"
 
 # A frame that was given up before it had an offset is told from others only by its time.
 _MERGE_SECONDS = 60
@@ -114,6 +121,12 @@ def slowest_cursor(connection: sqlite3.Connection) -> int:
     return single(connection, "SELECT min(CAST(acknowledged AS INTEGER)) FROM cursors")
 
 
+def cursors(connection: sqlite3.Connection) -> dict[str, int]:
+    """What each consumer has acknowledged; 0 where that is damaged."""
+    rows = connection.execute("SELECT consumer, coalesce(CAST(acknowledged AS INTEGER), 0) FROM cursors")
+    return {str(consumer): acknowledged for consumer, acknowledged in rows}
+
+
 def record_drop(connection: sqlite3.Connection, gap: Gap) -> bool:
     """Record dropped frames, as part of the newest such record if they continue it; whether it is a new record."""
     newest = connection.execute(
@@ -135,6 +148,19 @@ def record_drop(connection: sqlite3.Connection, gap: Gap) -> bool:
     return True
 
 
+def record_let_go(connection: sqlite3.Connection, first: int, last: int, frames: int) -> None:
+    """Count frames that were let go, among those from `first` to `last`."""
+    now = time.time_ns()
+    if not connection.execute(_LET_GO_MORE, (last, now, frames)).rowcount:
+        reason = "delivered, and let go by the full journal before all had read them"
+        connection.execute(RECORD_GAP, ("let go", reason, now, first, last, frames, 0))
+
+
+def let_go(connection: sqlite3.Connection) -> int:
+    """How many frames were let go."""
+    return single(connection, "SELECT sum(CAST(frames AS INTEGER)) FROM gaps WHERE kind = 'let go'")
+
+
 def dead_letters(connection: sqlite3.Connection, after: int, seen: tuple[int, str] | None) -> list[DeadLetter]:
     """The next dead letters above `after` by offset and event id, and beyond the last `seen`, a page at most."""
     offset, event_id = seen or (after + 1, None)
@@ -148,7 +174,9 @@ def dead_letters(connection: sqlite3.Connection, after: int, seen: tuple[int, st
 
 def gaps(connection: sqlite3.Connection, after: int) -> list[tuple[int, Gap]]:
     """The next gaps by their row's id, a page at most."""
-    columns = connection.execute("SELECT * FROM gaps WHERE id > ? ORDER BY id LIMIT ?", (after, _PAGE)).fetchall()
+    columns = connection.execute(
+        "SELECT * FROM gaps WHERE id > ? AND kind <> 'let go' ORDER BY id LIMIT ?", (after, _PAGE)
+    ).fetchall()
     return [(row[0], Gap(*row[1:])) for row in columns]
 
 

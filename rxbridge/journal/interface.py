@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reactivex import Observable
 
 OverflowPolicy: TypeAlias = Literal["drop_oldest", "block"]
-"""What a full journal does with a new frame: give up the oldest unacknowledged ones, or make `append` wait."""
+"""What a full journal does with a new frame: give up the oldest ones, acknowledged or not, or make `append` wait."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -108,11 +108,20 @@ class JournalSize(msgspec.Struct, frozen=True):
     last_offset: int
     pending_frames: int
 
+    @property
+    def kept_after(self) -> int:
+        """The offset up to which no frame can be read any more."""
+        return self.first_offset - 1 if self.first_offset else self.last_offset
+
 
 class Journal(ABC):
     """An ordered store of frames between the feed half, which appends, and the delivery half, which reads.
 
     Offsets start at 1 and rise by one a frame, for ever, across restarts. Every method may be called from any thread.
+
+    Its owner may name one consumer that is `essential`. A full journal that gives up frames then counts as dropped what
+    that one has not acknowledged, and nothing else; what only others have not acknowledged is `let_go`. Without a name
+    everything is dropped that not all have acknowledged.
     """
 
     @abstractmethod
@@ -176,6 +185,10 @@ class Journal(ABC):
     @abstractmethod
     def gaps(self) -> Iterator[Gap]:
         """All gaps, oldest first."""
+
+    @abstractmethod
+    def let_go(self) -> int:
+        """How many frames a full journal ever gave up that the essential consumer had acknowledged, and others not."""
 
     @abstractmethod
     def remove_dead_letters(self, keys: Sequence[tuple[int, str]]) -> None:

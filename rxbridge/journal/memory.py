@@ -14,7 +14,15 @@ from msgspec.structs import replace
 from rxbridge.errors import JournalError, JournalFull
 from rxbridge.journal.interface import CountEvents, DeadLetter, Gap, Journal, JournalSize, MarketGap, OverflowPolicy
 from rxbridge.journal.replay import replay
-from rxbridge.journal.retention import FRAME_OVERHEAD, EventCounter, ProblemTeller, Retention
+from rxbridge.journal.retention import (
+    FRAME_OVERHEAD,
+    Cursors,
+    EventCounter,
+    LetGo,
+    LetGoTeller,
+    ProblemTeller,
+    Retention,
+)
 from rxbridge.messages import Frame
 
 if TYPE_CHECKING:
@@ -32,6 +40,7 @@ class MemoryJournal(Journal):
         overflow: What happens when they would take more.
         keep_bytes: How many bytes of acknowledged frames are kept.
         keep_seconds: How long acknowledged frames are kept, counted from when they were received.
+        essential: The consumer whose acknowledgement decides what is lost when frames are given up; see `Journal`.
         count_events: Says how many events a frame would have made, to count what dropped frames cost.
         problem: Is told when the limit is reached; None: the log is. Neither of the two may use the journal.
     """
@@ -43,11 +52,13 @@ class MemoryJournal(Journal):
         overflow: OverflowPolicy = "drop_oldest",
         keep_bytes: int = 64 * 2**20,
         keep_seconds: float = 7 * 86400.0,
+        essential: str | None = None,
         count_events: CountEvents | None = None,
         problem: Callable[[JournalError], None] | None = None,
     ) -> None:
-        self._retention = Retention(max_bytes, overflow, keep_bytes, keep_seconds)
+        self._retention = Retention(max_bytes, overflow, keep_bytes, keep_seconds, essential)
         self._tell = ProblemTeller(problem)
+        self._tell_let_go = LetGoTeller(_NAME, self._tell, time.monotonic)
         self._count_events = EventCounter(_NAME, count_events, self._tell)
         self._news = threading.Condition(threading.Lock())
         self._waiting = 0
@@ -61,6 +72,7 @@ class MemoryJournal(Journal):
         self._cursors: dict[str, int] = {}
         self._letters: dict[tuple[int, str], DeadLetter] = {}
         self._gaps: list[Gap] = []
+        self._let_go = 0
         self._market_gaps: dict[tuple[object, ...], MarketGap] = {}
         self._dropped: deque[int] = deque()
         self._notes: dict[str, bytes] = {}
@@ -205,6 +217,12 @@ class MemoryJournal(Journal):
             self._check_open()
             return iter(list(self._gaps))
 
+    def let_go(self) -> int:
+        """How many delivered frames went before all had read them; see `Journal.let_go`."""
+        with self._news:
+            self._check_open()
+            return self._let_go
+
     def size(self) -> JournalSize:
         """How much it holds now."""
         with self._news:
@@ -249,9 +267,12 @@ class MemoryJournal(Journal):
         first = self._last_offset + 1 - (len(self._frames) - self._head)
         return self._head + max(offset - first, 0)
 
+    def _reached(self) -> Cursors:
+        return Cursors(self._cursors, self._retention.essential)
+
     def _settle_acknowledged(self) -> None:
         """Act upon a cursor that has moved."""
-        slowest = min(self._cursors.values(), default=0)
+        slowest = self._reached().slowest
         if slowest > self._acknowledged:
             done = self._frames[self._position(self._acknowledged + 1) : self._position(slowest + 1)]
             self._acknowledged_bytes += sum(map(_size, done))
@@ -272,11 +293,16 @@ class MemoryJournal(Journal):
             self._wait(lambda: self._closed or self._find_room(size), None)
             self._check_open()
             return
-        dropped: list[Frame] = []
+        given_up: list[Frame] = []
         while self._retention.gives_up(held=self._held + size) and self._head < len(self._frames):
-            dropped.append(self._remove_oldest())
+            given_up.append(self._remove_oldest())
+        reached = self._reached()
+        dropped = [frame for frame in given_up if frame.offset > reached.settled]
         if dropped:
             self._record_dropped(dropped)
+        if let_go := len(given_up) - len(dropped):
+            self._let_go += let_go
+            self._tell_let_go(LetGo(let_go, reached.behind(given_up[let_go - 1].offset)))
 
     def _find_room(self, size: int) -> bool:
         """Remove what may go, and whether that makes enough room."""

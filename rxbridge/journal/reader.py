@@ -112,6 +112,10 @@ class Reader:
             for after, gap in page:  # noqa: B007 - the last one is where the next page begins
                 yield gap
 
+    def let_go(self) -> int:
+        """How many frames were let go."""
+        return self._retrying(lambda connection, _: bookkeeping.let_go(connection))
+
     def market_gaps(self) -> Iterator[MarketGap]:
         """All of them, oldest first, a page a transaction."""
         after = 0

@@ -26,6 +26,13 @@ FROM rows ORDER BY first_offset LIMIT ?
 """
 
 
+# The row of the first offset begins at it or before it.
+_COUNTED = """
+SELECT first_offset, coalesce(CAST(frames AS INTEGER), 0) FROM rows
+WHERE first_offset >= coalesce((SELECT max(first_offset) FROM rows WHERE first_offset <= ?1), 0) AND first_offset <= ?2
+"""
+
+
 class OldRow(msgspec.Struct, frozen=True):
     """What decides about a row.
 
@@ -62,6 +69,13 @@ def oldest_rows(connection: sqlite3.Connection, last_offset: int, stored_bytes: 
             if not (first < next_offset <= last_offset + 1 and 0 <= bytes_before <= next_bytes <= stored_bytes):
                 raise UnusableFile(f"the rows at offset {first} are out of order")
             yield OldRow(first, next_offset - 1, received_at, bytes_before, is_newest=following is None)
+
+
+def frames_between(connection: sqlite3.Connection, first: int, last: int) -> int:
+    """How many frames the rows have from an offset to another one, both inclusive, by their headers."""
+    rows = connection.execute(_COUNTED, (first, last))
+    ranges = (range(max(begin, first), min(begin + count - 1, last) + 1) for begin, count in rows)
+    return sum(map(len, ranges))
 
 
 def sound_frames(connection: sqlite3.Connection, row: OldRow) -> list[Frame]:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable
 import msgspec
 from loguru import logger
 
-from rxbridge.errors import JournalError
+from rxbridge.errors import FramesLetGo, JournalError
 from rxbridge.journal.interface import CountEvents, OverflowPolicy
 from rxbridge.messages import Frame
+
+TELL_AGAIN_SECONDS = 60.0
+"""How often it is told that a journal is full, as long as it is."""
 
 FRAME_OVERHEAD = 32
 """Bytes that a frame takes besides its payload: time, connection and index, as they are stored."""
@@ -26,12 +29,14 @@ class Retention(msgspec.Struct, frozen=True):
         overflow: What happens to frames beyond that.
         keep_bytes: How many bytes of acknowledged frames are kept for readers that come later.
         keep_seconds: How old acknowledged frames become at most.
+        essential: The consumer whose acknowledgement decides what a loss is; None if that of each does.
     """
 
     max_bytes: int
     overflow: OverflowPolicy
     keep_bytes: int
     keep_seconds: float
+    essential: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_bytes <= 0:
@@ -60,6 +65,42 @@ class Retention(msgspec.Struct, frozen=True):
     def gives_up(self, *, held: int) -> bool:
         """Whether the oldest frames must go although nobody has acknowledged them."""
         return self.overflow == "drop_oldest" and held > self.max_bytes
+
+
+class Cursors(msgspec.Struct, frozen=True):
+    """What the consumers have acknowledged.
+
+    Attributes:
+        by_consumer: The offset that each has acknowledged.
+        essential: The consumer that decides what a loss is; None if each of them does.
+    """
+
+    by_consumer: dict[str, int]
+    essential: str | None
+
+    @property
+    def slowest(self) -> int:
+        """What all have acknowledged; the essential one counts before it has come, and where there is none, it is 0."""
+        offsets = list(self.by_consumer.values())
+        if self.essential is not None and self.essential not in self.by_consumer:
+            return 0
+        return min(offsets, default=0)
+
+    @property
+    def settled(self) -> int:
+        """The offset up to which nothing is lost by giving it up."""
+        return self.slowest if self.essential is None else self.by_consumer.get(self.essential, 0)
+
+    def behind(self, offset: int) -> tuple[str, ...]:
+        """The consumers that have not acknowledged everything up to this offset."""
+        return tuple(sorted(consumer for consumer, reached in self.by_consumer.items() if reached < offset))
+
+
+class LetGo(msgspec.Struct, frozen=True):
+    """Frames that were given up although some consumers, but not the essential one, had not acknowledged them."""
+
+    frames: int = 0
+    consumers: tuple[str, ...] = ()
 
 
 class Loss(msgspec.Struct):
@@ -97,6 +138,25 @@ class EventCounter:
         if not self._told:
             self._told = True
             self._tell(JournalError(self._path, f"events of dropped frames cannot be counted: {error!r}"))
+
+
+class LetGoTeller:
+    """Tells of frames that were let go: at once, then once in a while with how many there were since."""
+
+    def __init__(self, path: str, tell: Callable[[JournalError], None], clock: Callable[[], float]) -> None:
+        self._path = path
+        self._tell = tell
+        self._clock = clock
+        self._frames = 0
+        self._told_at = -TELL_AGAIN_SECONDS
+
+    def __call__(self, let_go: LetGo) -> None:
+        """Tell of some more."""
+        self._frames += let_go.frames
+        now = self._clock()
+        if self._frames and now >= self._told_at + TELL_AGAIN_SECONDS:
+            self._tell(FramesLetGo(self._path, self._frames, let_go.consumers))
+            self._frames, self._told_at = 0, now
 
 
 class ProblemTeller:

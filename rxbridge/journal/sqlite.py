@@ -78,6 +78,7 @@ class SqliteJournal(Journal):
         overflow: What happens when they would take more.
         keep_bytes: How many bytes of acknowledged frames are kept.
         keep_seconds: How long acknowledged frames are kept, counted from when they were received.
+        essential: The consumer whose acknowledgement decides what is lost when frames are given up; see `Journal`.
         max_pending_bytes: How many bytes of frames may wait in memory for the disk; then `overflow` decides.
         count_events: Says how many events a frame would have made, to count what dropped frames cost; must not use the
             journal.
@@ -85,7 +86,8 @@ class SqliteJournal(Journal):
         problem: Is told what goes wrong on the journal's own threads, must return soon, and must not use the journal:
             `JournalFull` when the disk is full or fails (once each time) or when the limit is reached, `JournalCorrupt`
             when something cannot be read, a plain `JournalError` when a full disk takes frames again, and
-            `FramesLost` at the end. None: the log is told.
+            `FramesLost` at the end, and `FramesLetGo`, once a minute, of what the limit cost others than the essential
+            consumer. None: the log is told.
 
     Raises:
         JournalInUse: Another process has this role.
@@ -103,6 +105,7 @@ class SqliteJournal(Journal):
         overflow: OverflowPolicy = "drop_oldest",
         keep_bytes: int = 2**30,
         keep_seconds: float = 7 * 86400.0,
+        essential: str | None = None,
         max_pending_bytes: int = 64 * 2**20,
         count_events: CountEvents | None = None,
         synchronous: Synchronous = "normal",
@@ -118,7 +121,7 @@ class SqliteJournal(Journal):
         self._closing = threading.Lock()
         file = StoreFile(
             self._path,
-            retention=Retention(max_bytes, overflow, keep_bytes, keep_seconds),
+            retention=Retention(max_bytes, overflow, keep_bytes, keep_seconds, essential),
             count_events=EventCounter(str(self._path), count_events, self._tell),
             feeds=self._feeds,
             synchronous=synchronous,
@@ -270,6 +273,10 @@ class SqliteJournal(Journal):
             yield gap
         if self._role == "read":
             yield from (gap for last, gap in list(self._holes.items()) if last not in recorded)
+
+    def let_go(self) -> int:
+        """How many delivered frames went before all had read them; see `Journal.let_go`."""
+        return self._reader.let_go()
 
     def size(self) -> JournalSize:
         """How much it holds now."""

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from rxbridge.journal.bookkeeping import FORGET_DROPS, record_drop, slowest_cursor
+from rxbridge.journal.bookkeeping import FORGET_DROPS, cursors, record_drop
+from rxbridge.journal.giving_up import record_given_up
 from rxbridge.journal.interface import Gap
 from rxbridge.journal.packing import DamagedRow, Row, pack, unpack
 from rxbridge.journal.pending import Chunk
-from rxbridge.journal.removal import ROWS_AT_ONCE, OldRow, oldest_rows, sound_frames
-from rxbridge.journal.retention import EventCounter, Loss, Retention
+from rxbridge.journal.removal import ROWS_AT_ONCE, OldRow, oldest_rows
+from rxbridge.journal.retention import Cursors, EventCounter, LetGo, Retention
 from rxbridge.journal.schema import BUSY_SECONDS, LOG_LIMIT_BYTES, UnusableFile, identity, single
 from rxbridge.journal.work import Outcome, Task, TaskRefused, Work
 from rxbridge.messages import Frame
@@ -35,6 +36,7 @@ _UPKEEP_SECONDS = 1.0
 _CHECKPOINT_PAUSE_SECONDS = 5.0
 _CHECKPOINT_WAIT_MILLISECONDS = 100
 
+_NOTHING_LET_GO = LetGo()
 _NEWEST_ROW = "SELECT * FROM rows ORDER BY first_offset DESC LIMIT 1"
 
 
@@ -114,7 +116,7 @@ class Store:
         self._removed_bytes = self._first_bytes_before()
         self._tail = None
         self._stale = False
-        return self._outcome(slowest_cursor(connection))
+        return self._outcome(self._cursors().slowest)
 
     def is_current(self) -> bool:
         """Whether the path still leads to the file that was opened."""
@@ -186,11 +188,17 @@ class Store:
             reason = "the disk took too little, and memory was full"
             gap = Gap("dropped", reason, time.time_ns(), 0, 0, work.lost.frames, work.lost.events)
             began_to_drop = record_drop(self._connection, gap)
-        slowest = slowest_cursor(self._connection)
+        consumers = self._cursors()
         removed = self._removed_bytes
+        let_go = LetGo()
         if self._feeds and self._must_remove(work):
-            began_to_drop = self._remove(slowest, work) or began_to_drop
-        return self._outcome(slowest, freed=self._removed_bytes > removed, began_to_drop=began_to_drop)
+            began_again, let_go = self._remove(consumers, work)
+            began_to_drop = began_to_drop or began_again
+        freed = self._removed_bytes > removed
+        return self._outcome(consumers.slowest, freed=freed, began_to_drop=began_to_drop, let_go=let_go)
+
+    def _cursors(self) -> Cursors:
+        return Cursors(cursors(self._connection), self._retention.essential)
 
     def _append(self, chunk: Chunk) -> None:
         tail = self._tail
@@ -225,11 +233,16 @@ class Store:
         self._upkeep_at = now + _UPKEEP_SECONDS
         return True
 
-    def _remove(self, slowest: int, work: Work) -> bool:
-        """Remove the oldest rows that may or must go; whether a new record of dropped frames was begun."""
+    def _remove(self, consumers: Cursors, work: Work) -> tuple[bool, LetGo]:
+        """Remove the oldest rows that may or must go.
+
+        Returns:
+            Whether a new record of dropped frames was begun; and what was let go.
+        """
         last: OldRow | None = None
         removed = 0
-        dropped: list[OldRow] = []
+        given_up: list[OldRow] = []
+        slowest = consumers.slowest
         acknowledged_bytes = self._bytes_before(slowest)
         now = time.time_ns()
         for row in oldest_rows(self._connection, self._totals.last_offset, self._totals.bytes):
@@ -242,32 +255,22 @@ class Store:
             else:
                 goes = not row.is_newest and self._retention.gives_up(held=held)
                 if goes:
-                    dropped.append(row)
+                    given_up.append(row)
             if not goes:
                 break
             last = row
             removed += 1
         self._unfinished = removed == ROWS_AT_ONCE
         if last is None:
-            return False
-        began_to_drop = self._record_dropped(dropped, slowest)
+            return False, LetGo()
+        reason = f"the journal was full ({self._retention.max_bytes} bytes)"
+        began_to_drop, let_go = record_given_up(
+            self._connection, given_up, consumers, reason=reason, count_events=self._count_events
+        )
         self._connection.execute("DELETE FROM rows WHERE first_offset <= ?", (last.first_offset,))
         self._connection.execute(FORGET_DROPS, (last.last_offset,))
         self._after_removal(last.first_offset)
-        return began_to_drop
-
-    def _record_dropped(self, rows: list[OldRow], slowest: int) -> bool:
-        loss = Loss()
-        for row in rows:
-            frames = [frame for frame in sound_frames(self._connection, row) if frame.offset > slowest]
-            loss.frames += len(frames)
-            loss.events += self._count_events(frames)
-        if not loss:
-            return False
-        reason = f"the journal was full ({self._retention.max_bytes} bytes)"
-        first, last = max(rows[0].first_offset, slowest + 1), rows[-1].last_offset
-        gap = Gap("dropped", reason, time.time_ns(), first, last, loss.frames, loss.events)
-        return record_drop(self._connection, gap)
+        return began_to_drop, let_go
 
     def _after_removal(self, last: int) -> None:
         self._removed_bytes = self._first_bytes_before()
@@ -308,7 +311,9 @@ class Store:
     def _held(self) -> int:
         return self._totals.bytes - self._removed_bytes
 
-    def _outcome(self, slowest: int, *, freed: bool = False, began_to_drop: bool = False) -> Outcome:
+    def _outcome(
+        self, slowest: int, *, freed: bool = False, began_to_drop: bool = False, let_go: LetGo = _NOTHING_LET_GO
+    ) -> Outcome:
         return Outcome(
             last_offset=self._totals.last_offset,
             newest=self._newest,
@@ -317,4 +322,5 @@ class Store:
             freed=freed,
             unfinished=self._unfinished,
             began_to_drop=began_to_drop,
+            let_go=let_go,
         )

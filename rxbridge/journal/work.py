@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from rxbridge.journal.pending import Chunk
-from rxbridge.journal.retention import Loss
+from rxbridge.journal.retention import LetGo, Loss
 
 
 class Task:
@@ -61,6 +61,7 @@ class Outcome(msgspec.Struct, frozen=True):
         freed: Whether frames were removed.
         unfinished: Whether more is to be removed.
         began_to_drop: Whether unacknowledged frames were dropped, and not just before.
+        let_go: The frames that went unacknowledged by some, and are no loss.
     """
 
     last_offset: int = 0
@@ -70,3 +71,4 @@ class Outcome(msgspec.Struct, frozen=True):
     freed: bool = False
     unfinished: bool = False
     began_to_drop: bool = False
+    let_go: LetGo = LetGo()

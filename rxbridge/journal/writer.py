@@ -9,6 +9,7 @@ import time
 from rxbridge.errors import FramesLost, JournalError, JournalFull
 from rxbridge.journal.intake import Intake
 from rxbridge.journal.opening import StoreFile
+from rxbridge.journal.retention import TELL_AGAIN_SECONDS, LetGoTeller
 from rxbridge.journal.sidecar import Sidecar
 from rxbridge.journal.store import Store
 from rxbridge.journal.trouble import Episode, trouble
@@ -17,7 +18,6 @@ from rxbridge.journal.work import Outcome, TaskRefused, Work
 _RETRY_SECONDS = 0.5
 _RETRY_BUSY_SECONDS = 0.02
 _CLOSE_PATIENCE_SECONDS = 5.0
-_TELL_AGAIN_SECONDS = 60.0
 
 
 class Writer:
@@ -42,6 +42,7 @@ class Writer:
         self._tell = file.tell
         self._episode = Episode(self._path, file.tell)
         self._damage: JournalError | None = None
+        self._tell_let_go = LetGoTeller(self._path, file.tell, time.monotonic)
         self._told_of_waiting_at: float | None = None
         self._remembered: Outcome | None = None
         self._unsaved = 0
@@ -169,9 +170,10 @@ class Writer:
     def _report(self, work: Work, outcome: Outcome) -> None:
         if outcome.began_to_drop:
             self._tell(JournalFull(self._path, "is full: the oldest frames are dropped that nobody has acknowledged"))
+        self._tell_let_go(outcome.let_go)
         if work.wanted and not outcome.freed:
             now = time.monotonic()
-            if self._told_of_waiting_at is None or now - self._told_of_waiting_at > _TELL_AGAIN_SECONDS:
+            if self._told_of_waiting_at is None or now - self._told_of_waiting_at > TELL_AGAIN_SECONDS:
                 self._told_of_waiting_at = now
                 self._tell(JournalFull(self._path, "is full: frames wait until something is acknowledged"))
 
