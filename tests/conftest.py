@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rxbridge import Bridge
 from rxbridge.pulsestream_server import EmbeddedPulseStream
 
 
@@ -50,3 +51,16 @@ def wait_for() -> Callable[..., None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def patient_bridges(monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]) -> None:
+    """Bridges of examples, which give them a moment, have as long as they need to deliver something in it."""
+    waits = Bridge.wait
+
+    def wait(bridge: Bridge, seconds: float | None = None) -> bool:
+        if seconds is not None:
+            wait_for(lambda: bridge.statistics().delivery.delivered)
+        return waits(bridge, seconds)
+
+    monkeypatch.setattr(Bridge, "wait", wait)

@@ -73,6 +73,7 @@ def test_the_example_file_holds_every_setting_with_its_default() -> None:
             assert written, f"{section.table}.{field} is not in rxbridge.example.toml"
 
 
+@pytest.mark.usefixtures("patient_bridges")
 def test_the_examples_of_the_readme_run(
     wait_for: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from rxbridge import Bridge
-
 ROOT = Path(__file__).parent.parent
 
 
@@ -29,17 +27,8 @@ def run_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., d
     return run
 
 
-def test_the_page_about_code(
-    run_page: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
-) -> None:
-    def wait(bridge: Bridge, seconds: float | None = None) -> bool:
-        # The page gives it a moment, of which a slow machine needs all to connect.
-        if seconds is not None:
-            wait_for(lambda: bridge.statistics().delivery.delivered)
-        return waits(bridge, seconds)
-
-    waits = Bridge.wait
-    monkeypatch.setattr(Bridge, "wait", wait)
+@pytest.mark.usefixtures("patient_bridges")
+def test_the_page_about_code(run_page: Callable[..., dict[str, Any]]) -> None:
     found = run_page("in-code.md")
 
     assert len(found["newest"]) == 20
