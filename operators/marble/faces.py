@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -23,6 +24,14 @@ _MOST_CHARACTERS = 20
 _MOST_PARTS = 6
 _MOST_IN_A_PART = 6
 _PART_GAP = 3.0
+
+_NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML document may hold, not even escaped: most control characters, and halves of surrogate pairs."""
+
+
+def visible(text: str) -> str:
+    r"""Text as it may stand in a picture: characters that XML forbids written out, such as `\x00`."""
+    return _NO_XML.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ class Faces:
                 parts = tuple(self._face(part, lane, label) for part in held)
             if any(len(part.label) > _MOST_IN_A_PART or part.parts for part in parts):
                 parts = ()
-        text = label(item)
+        text = visible(label(item))
         short = text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
         return Face(short, self._colour(cast("object", item), lane), text, parts)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil, floor, log10
 from typing import Any
 
-from operators.marble.faces import CHARACTER, Face, Faces
+from operators.marble.faces import CHARACTER, Face, Faces, visible
 from operators.testing.run import Lane, Run
 from operators.testing.timeline import Moment
 
@@ -115,14 +115,14 @@ def lay_out(run: Run[Any], call: str, faces: Faces) -> Layout:
     last = max([run.end, *times]) if times or run.end else 1.0
     first = 0.0
     span = (last - first) or 1.0
-    gutter = max(84.0, max(len(one.lane.name) for one in lanes) * 8.0 + 30)
+    gutter = max(84.0, max(len(visible(one.lane.name)) for one in lanes) * 8.0 + 30)
     pixels = min(max(_needed(lanes) * span, _NARROWEST), _WIDEST) / span
     scale = _Scale(0.0, pixels, first)
     start = gutter + max([20.0, *(face.width / 2 - scale.x(time) + 8 for one in lanes for time, face in one.faces)])
     scale.left = start
     line_end = scale.x(last) + 26
     right = max([line_end + 10, *_right_edges(lanes, scale)])
-    lines = tuple(_wrapped(call, int((right - gutter - 30) / (CHARACTER * 1.085))))
+    lines = tuple(_wrapped(visible(call), int((right - gutter - 30) / (CHARACTER * 1.085))))
     top = 20.0
     placed: list[PlacedLane] = []
     box = (top, top)
@@ -222,7 +222,7 @@ def _spans(one: _Items, scale: _Scale, line_end: float) -> Iterable[Span]:
 def _error_text(end: Moment[Any]) -> str | None:
     if end.error is None:
         return None
-    text = str(end.error) or type(end.error).__name__
+    text = visible(str(end.error)) or type(end.error).__name__
     return text if len(text) <= _ERROR_CHARACTERS else text[: _ERROR_CHARACTERS - 1] + "…"
 
 

@@ -148,6 +148,7 @@ def marble(
 
     Raises:
         RuntimeError: The observable has no end, and `until` is not given.
+        TypeError: What is given is none of the three, or the function gives no observable.
     """
 
     def picture(one: Observable[Any] | Run[Any] | Build) -> Marble:
@@ -160,7 +161,17 @@ def marble(
                 time.run(observable, dispose=dispose, until=until) if seconds is None else look_at(observable, seconds)
             )
         else:
-            run, text = time.run(one(time), dispose=dispose, until=until), call_text(one)
+            run, text = time.run(_made(one, time), dispose=dispose, until=until), call_text(one)
         return Marble(run, call=text if call is None else call, title=title, label=label, colour=colour)
 
     return picture if observed is None else picture(observed)
+
+
+def _made(build: Build, time: VirtualTime) -> Observable[Any]:
+    if not callable(build):  # pyright: ignore[reportUnnecessaryComparison] a notebook has no type checker
+        raise TypeError(f"marble draws an Observable, a function that makes one, or a run, not {type(build).__name__}")
+    made = build(time)
+    if not isinstance(made, Observable):  # pyright: ignore[reportUnnecessaryIsInstance] likewise
+        name, given = getattr(build, "__qualname__", type(build).__name__), type(made).__name__
+        raise TypeError(f"{name} gives no Observable, and so no run to draw, but {given}: return source.pipe(...)")
+    return made

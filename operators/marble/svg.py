@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from html import escape
 
-from operators.marble.faces import BEAD, SMALL_BEAD, Face
+from operators.marble.faces import BEAD, SMALL_BEAD, Face, visible
 from operators.marble.layout import LINE, ROW, End, Layout, Placed, PlacedLane, Span
 
 COLOURS = ("#2563eb", "#c2410c", "#047857", "#7c3aed", "#be123c", "#0e7490", "#a16207", "#475569")
@@ -35,6 +35,7 @@ STYLE = (
 def draw(layout: Layout, title: str, description: str) -> str:
     """The SVG as text; the same layout gives the same text, always."""
     body = "\n".join(_elements(layout))
+    title, description = visible(title), visible(description)
     name = hashlib.sha256(f"{title}{description}{body}".encode()).hexdigest()[:8]
     width, height = layout.width, layout.height
     return (
@@ -83,7 +84,7 @@ def _lane(lane: PlacedLane, layout: Layout) -> Iterable[str]:
     told = lane.lane.kind == "told"
     yield (
         f'<text class="name{" told" if told else ""}" x="{_n(layout.left - 10)}" y="{_n(lane.y + 4.5)}" '
-        f'text-anchor="end">{escape(lane.lane.name)}</text>'
+        f'text-anchor="end">{escape(visible(lane.lane.name))}</text>'
     )
     if lane.dense:
         yield (

@@ -205,6 +205,34 @@ def test_a_picture_is_plain_and_says_what_it_is() -> None:
     assert "prefers-color-scheme:dark" in text
 
 
+def test_what_xml_forbids_is_written_out_wherever_text_goes() -> None:
+    def forbidden(clock: VirtualTime) -> Observable[Any]:
+        error = OSError("\x1b[31mlost")
+        return clock.cold("a-b#", a="x", b=["\x00", "\ud800"], name="so\x08urce", error=error).pipe(
+            clock.watch("\ufffe")
+        )
+
+    picture = marble(forbidden, call="parse('\x0b')", title="Two\x07")
+
+    drawn = words(picture)
+    assert {r"\x00", r"\ud800", r"so\x08urce", r"\x1b[31mlost", r"parse('\x0b')", r"\ufffe"} <= set(drawn)
+    assert titles(picture)[0] == r"Two\x07"
+    assert r"so\x08urce: x at 0 s" in picture.svg()
+    assert words(marble(lambda clock: clock.cold("a|", a="tab\tand é \U0001f600"))).count("tab\tand é \U0001f600") == 2
+
+
+def test_a_function_that_gives_nothing_to_draw_is_an_error() -> None:
+    def forgotten(clock: VirtualTime) -> None:
+        clock.cold("a|")
+
+    nothing: Any = forgotten
+    number: Any = 3
+    with pytest.raises(TypeError, match=r"forgotten gives no Observable, and so no run to draw, but NoneType: return "):
+        marble(nothing)
+    with pytest.raises(TypeError, match="not int"):
+        marble(number)
+
+
 def test_too_many_items_are_dots_and_all_of_them_are_there() -> None:
     many = Timeline(tuple(Moment(number / 10, "item", f"item {number}") for number in range(500)))
     picture = marble(lambda clock: clock.hot(many))
@@ -225,7 +253,7 @@ def test_a_picture_of_very_many_items_stays_small() -> None:
 @st.composite
 def timelines(draw: st.DrawFn) -> Timeline[str]:
     times = sorted(draw(st.lists(st.floats(0, 500), max_size=30)))
-    texts = st.text("abc &<é", max_size=30)
+    texts = st.text("abc &<é\x00\x1f\ud800\ufffe", max_size=30)
     end = draw(
         st.sampled_from([(), (Moment[str](501, "completion"),), (Moment[str](501, "error", error=OSError("x")),)])
     )
