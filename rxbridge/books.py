@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from loguru import logger
 
-from rxbridge.book_lines import Line, LineBook, Shown
+from rxbridge.book_lines import MOST_BOOKS, Certainty, Line, LineBook, Shown
 from rxbridge.book_parts import in_parts
 from rxbridge.coinbase.advanced.sequence import follow_numbers
 from rxbridge.coinbase.decoding import decode, is_of_no_book
@@ -61,10 +61,6 @@ SILENT_NANOSECONDS = 10 * 10**9
 _BEHIND = 2 * 10**9
 _TOGETHER = 10**9
 
-_MOST_BOOKS = 10_000
-"""Coinbase has less than a thousand products."""
-
-
 Unparsed: TypeAlias = Callable[[Frame, MalformedFrame], None]
 
 Doubted: TypeAlias = Callable[[int, str, int], None]
@@ -76,13 +72,15 @@ class Books:
 
     Args:
         rules: Which images are made, or whether there are parts instead, at which frame.
+        once_more: Whether the frames were read before, and older ones may be there no more. Then there are only those
+            images that are sure to be the same as at that time; see `Certainty`.
 
     Attributes:
         troubled: Is told of which product's book something is wrong, and what; of all, where the name is empty.
         doubted: Is told likewise, by place: a snapshot would put it right.
     """
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, *, once_more: bool = False) -> None:
         self.troubled: Callable[[str, str], None] = _pass_over
         self.doubted: Doubted = _pass_over
         self._rules = rules
@@ -92,6 +90,12 @@ class Books:
         self._changed: dict[str, None] = {}
         self._moment = 0  # when it began
         self._at = 0
+        self._certainty = Certainty(SILENT_NANOSECONDS + _TOGETHER) if once_more else None
+
+    @property
+    def unjudged(self) -> int:
+        """How many images may have been made before, of which that cannot be found out by what is read once more."""
+        return 0 if self._certainty is None else self._certainty.unjudged
 
     @property
     def is_whole(self) -> bool:
@@ -142,6 +146,8 @@ class Books:
 
     def _see(self, frame: Frame) -> list[BookImage]:
         images: list[BookImage] = []
+        if self._certainty is not None and self._certainty.breaks_off(frame):
+            self._lines, self._shown, self._changed = {}, {}, {}
         if frame.connection != OWN_CONNECTION:
             moment = frame.received_at - frame.received_at % max(int(self._now.book_seconds * 1e9), 1)
             # Frames of several lines are received at once, and may stand in another order in the journal.
@@ -164,9 +170,10 @@ class Books:
         number = line_of(frame.connection)
         line = self._lines.get(number)
         if line is None or line.connection != frame.connection:
+            is_partial = line is None and self._certainty is not None and self._certainty.is_partial(frame)
             if line is not None:
                 self._discard(line)
-            line = self._lines[number] = Line(frame)
+            line = self._lines[number] = Line(frame, is_partial=is_partial)
         # By the index, what the journal had no room for shows as well: that was never given an offset.
         skipped = frame.index > line.index + 1
         line.index, line.at = frame.index, frame.received_at
@@ -176,6 +183,8 @@ class Books:
             self._trouble(line, "", "frames were lost, so every book waits for its next snapshot")
         if len(self._lines) > 1:
             self._drop_silent_lines(frame.received_at)
+        if self._certainty is not None:
+            self._certainty.follow(frame)
 
     def _drop_silent_lines(self, now: int) -> None:
         for number, line in list(self._lines.items()):
@@ -217,18 +226,24 @@ class Books:
         self._changed[product] = None
 
     def _begin(self, line: Line, product: str, snapshot: BookSnapshot) -> None:
-        if product not in line.books and len(line.books) >= _MOST_BOOKS:
-            raise ValueError(f"there are {_MOST_BOOKS} books already")
+        if product not in line.books and len(line.books) >= MOST_BOOKS:
+            raise ValueError(f"there are {MOST_BOOKS} books already")
         kept = LineBook()
         kept.apply_snapshot(snapshot)
         line.books[product] = kept
         line.waiting.pop(product, None)
-        if not any(product in other.books for other in self._lines.values() if other is not line):
+        line.settle(product)
+        others = [other for other in self._lines.values() if other is not line]
+        if not any(product in other.books for other in others):
             self._shown[product] = Shown()
+            if self._certainty is not None:
+                self._certainty.begin(product, others)
 
     def _wait(self, line: Line, product: str) -> None:
         """An update came of a book that has no snapshot yet."""
-        if len(line.waiting) < _MOST_BOOKS and line.waits_too_long(product):
+        if self._certainty is not None:
+            self._certainty.wait(line, product)
+        if len(line.waiting) < MOST_BOOKS and line.waits_too_long(product):
             self._trouble(line, product, "it has updates and no snapshot")
 
     def _hear_trade(self, line: Line, trade: Trade) -> None:
@@ -248,7 +263,11 @@ class Books:
 
     def _due(self, frame: Frame) -> list[BookImage]:
         changed, self._changed = self._changed, {}
-        return [image for product in changed if (image := self._image(product, frame))]
+        images = [image for product in changed if (image := self._image(product, frame))]
+        if self._certainty is None:
+            return images
+        lines, counts = self._lines.values(), self._now.book != "full"
+        return self._certainty.sure(images, looked_at=changed, lines=lines, counts=counts)
 
     def _best_line(self, product: str) -> Line:
         """The first line that has the book and is not behind the others; of those that are, the least so."""
@@ -301,16 +320,22 @@ def log_trouble(product: str, text: str) -> None:
     logger.warning("[BOOK] {}: {}", shorten(product, _TOLD) or "all products", shorten(text, _TOLD))
 
 
-def resumed(rules: Rules, journal: Journal, after: int) -> Books:
+def resumed(rules: Rules, journal: Journal, after: int, *, once_more: bool = False) -> Books:
     """The books as they were when everything up to an offset had been read, from the frames that the journal keeps.
 
     That takes the frames since the oldest of the connections began that were up then. If the first of them is there no
     more, books whose snapshot is gone with it wait for the next one.
 
+    Args:
+        rules: Which images are made, as in `Books`.
+        journal: Where the frames are.
+        after: The offset.
+        once_more: Whether what comes behind was read before, as in `Books`.
+
     Raises:
         JournalError: The journal cannot be read.
     """
-    books = Books(rules)
+    books = Books(rules, once_more=once_more)
     for frame in frames_of_connections(journal, after, SILENT_NANOSECONDS):
         books.read(frame)
     return books

@@ -75,7 +75,7 @@ def audit(
         backfill = _backfill_state(journal)
         size = journal.size()
         trades = TradeBook(complete=size.first_offset <= 1, backfill=backfill)
-        counted = _read_journal(
+        counted, unjudged = _read_journal(
             journal, size, ledger=ledger, trades=trades, asked=asked, rules=held, run=run, report=report
         )
         # In the order in which a purge writes them.
@@ -95,6 +95,7 @@ def audit(
             trades=trades,
             holes_note=holes_note,
             repaired=repaired,
+            unjudged=unjudged,
         )
 
 
@@ -108,20 +109,22 @@ def _read_journal(
     rules: Rules,
     run: Run,
     report: Report,
-) -> DeliveryStatistics:
+) -> tuple[DeliveryStatistics, int]:
+    """What was counted, and how many images of books nobody can judge."""
     cursor = journal.cursor(CONSUMER)
     counted = DeliveryStatistics()
 
     def letter(letter: DeadLetter) -> None:
         ledger.expect_letter(_key(letter), letter.offset, acknowledged=letter.offset <= cursor)
 
+    books = Books(rules, once_more=True)
     make = EventMaker(
         channels=asked,
         rules=rules,
         statistics=counted,
         dead_letter=letter,
         told=trades.trade,
-        kept_books=Books(rules) if asked.has_asked(CHANNEL) else None,
+        kept_books=books if asked.has_asked(CHANNEL) else None,
         run=run,
     )
     for frame in _frames(journal, size, report):
@@ -134,7 +137,7 @@ def _read_journal(
                 acknowledged=event.offset <= cursor,
                 service=event.service or SERVICE,
             )
-    return counted
+    return counted, books.unjudged
 
 
 def _frames(journal: Journal, size: JournalSize, report: Report) -> Iterator[Frame]:
@@ -176,6 +179,7 @@ def _result(
     trades: TradeBook,
     holes_note: str,
     repaired: int,
+    unjudged: int,
 ) -> Audit:
     balance = ledger.balance()
     by_journal = sum(gap.events for gap in gaps if gap.kind == "dropped")
@@ -197,6 +201,7 @@ def _result(
         gaps=sum(1 for _ in journal.market_gaps()),
         purged=balance.purged,
         repaired=repaired,
+        unjudged_images=unjudged,
         unconfirmed=0 if confirmed is None else ledger.missing_above(confirmed),
         ignored=counted.ignored,
         repeated=counted.repeated + ledger.repeated,

@@ -116,7 +116,7 @@ class Repair:
         """
         run = run_as_delivered(self._journal, self._pipelines)
         rules = rules_as_delivered(self._journal, self._rules)
-        make = EventMaker(channels=asked, rules=rules, kept_books=Books(rules), run=run)
+        make = EventMaker(channels=asked, rules=rules, kept_books=Books(rules, once_more=True), run=run)
         position, last = 0, list[EncodedEvent]()
 
         def at(offset: int) -> list[EncodedEvent]:

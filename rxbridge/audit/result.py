@@ -30,6 +30,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         gaps: Gaps on record: what never came from the market, and cannot be fetched.
         purged: Those among the dropped that were purged dead letters.
         repaired: Those that were missing, and were sent again by this audit.
+        unjudged_images: How many images of books there may have been, of which the journal keeps too little to say so;
+            not among the received.
         unconfirmed: Those among the missing for which the bridge's own confirmation is still to look.
         ignored: Frames that make no event; not among the received.
         repeated: Frames whose event was received before; not among the received.
@@ -53,6 +55,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     gaps: int = 0
     purged: int = 0
     repaired: int = 0
+    unjudged_images: int = 0
     unconfirmed: int = 0
     ignored: int = 0
     repeated: int = 0

@@ -80,6 +80,9 @@ def _remarks(result: Audit) -> list[str]:
         lines.append(f"{result.gaps} gaps of the market are on record: see rxbridge gaps")
     if result.purged:
         lines.append(f"of the dropped, {result.purged} were dead letters that somebody has purged")
+    if result.unjudged_images:
+        why = "the journal keeps the beginnings of their connections no more"
+        lines.append(f"images of books that there may be and that cannot be judged: {result.unjudged_images}, as {why}")
     if result.unreadable:
         hint = "see rxbridge gaps, and rxbridge gaps acknowledge"
         lines.append(f"the journal's file has lost {result.unreadable} frames: {hint}")

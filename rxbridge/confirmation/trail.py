@@ -94,7 +94,7 @@ class Trail:
             channels=asked,
             rules=held,
             seen=ids(before, asked),
-            kept_books=resumed(held, journal, self._position) if has_books else Books(held),
+            kept_books=resumed(held, journal, self._position, once_more=True) if has_books else Books(held),
             run=run,
         )
         for frame in read_frames(journal, begin, self._position):

@@ -207,7 +207,7 @@ def test_a_number_of_no_end_is_never_written_out(number: str) -> None:
 
 def test_neither_books_nor_their_levels_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rxbridge.book_lines.MOST_LEVELS", 4)
-    monkeypatch.setattr("rxbridge.books._MOST_BOOKS", 2)
+    monkeypatch.setattr("rxbridge.books.MOST_BOOKS", 2)
     told: list[str] = []
     books = Books(RULES)
     books.troubled = lambda product, _: told.append(product)
