@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from rxbridge.cli.run import STATUS_EVERY_SECONDS
 from rxbridge.cli.signals import Signals
 from rxbridge.cli.status import StatusLine
 from rxbridge.config import load
-from rxbridge.errors import RxBridgeError
 from rxbridge.recorder import Recorder
 from rxbridge.recording import RecordingWriter
 from rxbridge.telemetry.logging import configure, log_uncaught
@@ -40,31 +40,34 @@ def record_feed(
         stream=status,
     )
     log_uncaught()
-    with (
-        Signals() as signals,
-        RecordingWriter(path, rotate_bytes=rotate_bytes, rotate_seconds=rotate_seconds) as writer,
-    ):
+    with Signals() as signals, _recording(path, rotate_bytes, rotate_seconds) as writer:
         logger.info("[RECORDING] {} of {} to {}", settings.feed.protocol, ", ".join(settings.feed.products), path)
         recorder = Recorder(settings, writer, signals.stop)
-        try:
-            recorder.run(_teller(status, writer, recorder), seconds)
-        except RxBridgeError:
-            # What was never begun, such as with a key that is none, is not in the way of the next try.
-            if not writer.statistics().frames:
-                writer.statistics().path.unlink(missing_ok=True)
-            raise
+        recorder.run(_teller(status, writer, recorder), seconds)
         status.show("")
     logger.info("[STOPPED] {}", summary(writer, recorder))
+
+
+@contextmanager
+def _recording(path: Path, rotate_bytes: int | None, rotate_seconds: float | None) -> Generator[RecordingWriter]:
+    """A recording that, whatever ends it, is not in the way of the next try if no frame came."""
+    writer = RecordingWriter(path, rotate_bytes=rotate_bytes, rotate_seconds=rotate_seconds)
+    try:
+        with writer:
+            yield writer
+    finally:
+        recorded = writer.statistics()
+        if not recorded.frames:
+            recorded.path.unlink(missing_ok=True)
+            logger.info("[RECORDING] No frame came, and no file is left")
 
 
 def summary(writer: RecordingWriter, recorder: Recorder) -> str:
     """What was recorded, in one line."""
     recorded = writer.statistics()
-    parts = [
-        f"{recorded.frames:,} frames",
-        f"{recorded.bytes:,} bytes",
-        f"{recorded.files:,} files: {recorded.path.name}",
-    ]
+    parts = [f"{recorded.frames:,} frames"]
+    if recorded.frames:
+        parts += [f"{recorded.bytes:,} bytes", f"{recorded.files:,} files: {recorded.path.name}"]
     counts = {"gaps": recorded.gaps, "disconnects": recorder.statistics.disconnections}
     return " · ".join(parts + [f"{count:,} {name}" for name, count in counts.items() if count])
 

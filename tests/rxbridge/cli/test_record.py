@@ -15,6 +15,7 @@ from rxbridge.recording import marks
 from rxbridge.recording.files import files_of
 from rxbridge.recording.reader import read_frames
 from rxbridge.simulator import Simulator
+from tests.ports import free_port
 
 
 def recorded(path: Path) -> list[Frame]:
@@ -126,6 +127,19 @@ def test_a_start_that_fails_leaves_no_file_in_the_way_of_the_next(command: Calla
         running = command(*arguments, "--channels", "full", **key)
         assert running.wait() == 78
     assert "feed.api_secret: is not base64" in running.stderr
+    assert list(tmp_path.glob("day*")) == []
+
+
+@pytest.mark.parametrize("options", [(), ("--rotate-seconds", 60)])
+def test_a_stop_before_the_first_frame_leaves_no_file_in_the_way_of_the_next(
+    command: Callable[..., Any], tmp_path: Path, wait_for: Callable[..., None], options: tuple[object, ...]
+) -> None:
+    nowhere = ("--feed-url", f"ws://127.0.0.1:{free_port()}", "--products", "BTC-USD")
+    running = command("record", tmp_path / "day.jsonl.zst", *nowhere, *options)
+    wait_for(lambda: bool(list(tmp_path.glob("day*"))))
+    running.send(signal.SIGTERM)
+    assert running.wait() == 0
+    assert "No frame came, and no file is left" in running.stderr
     assert list(tmp_path.glob("day*")) == []
 
 
