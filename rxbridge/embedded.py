@@ -55,6 +55,7 @@ _NOTHING = Statistics(
     arrived_frames=0,
     waiting_frames=0,
     dropped_frames=0,
+    let_go_frames=0,
     oldest_waiting_seconds=0.0,
     market_gaps=0,
     overloaded=False,
@@ -115,7 +116,7 @@ class Bridge:
             "feed.protocol": feed,
             "feed.url": feed_url,
             "pulsestream.url": pulsestream_url,
-            "pulsestream.key": None if api_key is None else SecretStr(api_key),
+            "pulsestream.key": SecretStr(api_key) if isinstance(api_key, str) else api_key,
             "journal.path": journal,
         }
         self._pipelines: Pipelines | None = None

@@ -172,6 +172,7 @@ def test_an_exception_in_the_block_is_not_replaced(options: Options) -> None:
     ("changed", "named"),
     [
         ({"api_key": None}, "pulsestream.key"),
+        ({"api_key": 3}, "api_key"),
         ({"channels": "tickers"}, "channels"),
         ({"products": []}, "products"),
         ({"products": 3}, "products"),
@@ -184,6 +185,7 @@ def test_an_exception_in_the_block_is_not_replaced(options: Options) -> None:
     ],
     ids=[
         "no key",
+        "a number as the key",
         "wrong value",
         "no products",
         "no list of products",
