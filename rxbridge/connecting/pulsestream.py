@@ -15,7 +15,7 @@ from reactivex.abc import DisposableBase, ObserverBase
 from reactivex.subject import Subject
 
 from operators import SteadyScheduler, batch
-from rxbridge.errors import EventRejected
+from rxbridge.errors import ConfigError, EventRejected
 from rxbridge.events import EncodedEvent, Event, EventRules, encode, to_event
 from rxbridge.events.custom import CUSTOM_SERVICE, CustomEvent, encode_custom, event
 from rxbridge.messages import NO_FRAME, EventMessage, Frame
@@ -84,6 +84,9 @@ class PulseStream(ObserverBase[object], DisposableBase):
         read_timeout_seconds: float = 120.0,
         ca_file: str | Path | None = None,
     ) -> None:
+        for name, given in (("url", url), ("api_key", api_key or "")):
+            if not isinstance(given, str):  # pyright: ignore[reportUnnecessaryIsInstance] a notebook has no type checker
+                raise ConfigError(name, f"is of type {type(given).__name__}", "give it as text")
         self.refused_items: int = 0
         self._refused = _tell_refused if refused is None else refused
         self._title, self._service, self._environment = title, service, environment

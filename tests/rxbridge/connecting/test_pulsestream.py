@@ -112,6 +112,10 @@ def test_a_key_is_checked_if_one_asks_and_shown_nowhere(pulsestream: EmbeddedPul
     wrong.dispose()
     with pytest.raises(ConfigError):
         PulseStream(pulsestream.url, "")
+    number: Any = 12345678
+    for arguments, named in (((number, "a-key"), "url"), ((pulsestream.url, number), "api_key")):
+        with pytest.raises(ConfigError, match=rf"^{named}: is of type int\. give it as text$"):
+            PulseStream(*arguments)
 
 
 def test_one_that_has_ended_is_refused_at_once_and_takes_nothing(
