@@ -12,6 +12,7 @@ from loguru import logger
 from reactivex import Observable
 
 from rxbridge import coinbase
+from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.backfill import UNREPLAYABLE, Backfill
 from rxbridge.coinbase import ProductsInForce
 from rxbridge.coinbase.addresses import rest_url
@@ -22,9 +23,10 @@ from rxbridge.coinbase.rest import RestClient
 from rxbridge.config import PulseStreamSettings, Settings
 from rxbridge.confirmation import CONSUMER as CONFIRMATION
 from rxbridge.confirmation import Confirmation
+from rxbridge.confirmation.note import STATE_CONSUMER as CONFIRMATION_STATE
 from rxbridge.custom_pipelines import BUILTIN, Pipelines, load_pipelines
 from rxbridge.delivery import Delivery, Sink, refused
-from rxbridge.errors import FramesLost, JournalError
+from rxbridge.errors import FramesLetGo, FramesLost, JournalError
 from rxbridge.events import EventRules
 from rxbridge.feed import Feed
 from rxbridge.journal import Journal
@@ -34,12 +36,20 @@ from rxbridge.messages import Frame
 from rxbridge.pipeline import count_events
 from rxbridge.products import Changed, ProductWatch
 from rxbridge.progress import CONSUMER as DELIVERY
-from rxbridge.progress import Progress
+from rxbridge.progress import STATE_CONSUMER, Progress
 from rxbridge.pulsestream import DryRunSink, InFlight, PulseStreamClient, PulseStreamSink
 from rxbridge.telemetry.statistics import BackfillStatistics, ConfirmationStatistics, DeliveryStatistics, FeedStatistics
 
 _UNDER_WAY = "under way"
 """The journal's note of the request that may be at work at PulseStream."""
+
+_COSTS = {
+    CONFIRMATION: "what PulseStream loses of their events is not noticed any more",
+    CONFIRMATION_STATE: "events of your pipelines are not looked for at PulseStream for a while",
+    STATE_CONSUMER: "after a restart, what your pipelines had open is made of later frames only",
+    BACKFILL: "their trades are fetched once more",
+}
+"""What it costs a consumer of the journal if frames go that it has not acknowledged."""
 
 _LIST_CONNECT_SECONDS = 3.0
 _LIST_READ_SECONDS = 5.0
@@ -80,6 +90,8 @@ def journal(settings: Settings) -> Journal:
         overflow=options.overflow,
         keep_bytes=options.keep_bytes,
         keep_seconds=options.keep_seconds,
+        # What PulseStream has is no loss, whoever else would have looked at it.
+        essential=DELIVERY,
         synchronous=options.synchronous,
         count_events=partial(count_events, channels=channels, whole_books=settings.events.book == "full"),
         problem=_tell_problem,
@@ -90,6 +102,10 @@ def _tell_problem(error: JournalError) -> None:
     if isinstance(error, FramesLost):
         # On a line of its own: the log withholds what looks like one more of the complaints before.
         logger.critical("[LOST] {}", error)
+    elif isinstance(error, FramesLetGo):
+        costs = "; ".join(_COSTS[consumer] for consumer in error.consumers if consumer in _COSTS)
+        remedy = ", or lower delivery.confirm_after_seconds" if CONFIRMATION in error.consumers else ""
+        logger.warning("[LET GO] {}: {}. Raise journal.max_bytes{}", error, costs or "nothing is lost", remedy)
     else:
         logger.error("[JOURNAL] {}", error)
 

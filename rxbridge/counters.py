@@ -55,6 +55,7 @@ class Counters:
             arrived_frames=size.last_offset + size.pending_frames,
             waiting_frames=size.last_offset - max(cursor, size.first_offset - 1) + size.pending_frames,
             dropped_frames=sum(gap.frames for gap in journal.gaps() if gap.kind == "dropped"),
+            let_go_frames=journal.let_go(),
             oldest_waiting_seconds=max(age, 0.0),
             market_gaps=sum(1 for _ in journal.market_gaps()),
             overloaded=overloaded,

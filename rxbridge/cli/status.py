@@ -65,6 +65,7 @@ def summary(statistics: Statistics) -> str:
         "dead": delivery.dead,
         "dropped": delivery.dropped,
         "frames dropped by the full journal": statistics.dropped_frames,
+        "delivered frames let go by the full journal": statistics.let_go_frames,
         "backfilled": statistics.backfill.fetched,
         "confirmed": confirmation.confirmed + confirmation.vouched,
         "found missing and sent again": confirmation.missing,

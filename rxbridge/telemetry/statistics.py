@@ -157,7 +157,9 @@ class Statistics:
         journal_bytes: What the journal holds.
         arrived_frames: Frames that it has ever taken, from any process.
         waiting_frames: Those that are not acknowledged yet.
-        dropped_frames: Those that it gave up when it was full.
+        dropped_frames: Those that it gave up when it was full, and that were not delivered.
+        let_go_frames: Those that it gave up when it was full, and that were delivered but still needed: mostly to look
+            whether PulseStream has really stored them.
         oldest_waiting_seconds: How long the oldest of the waiting frames has waited.
         market_gaps: What is known to be missing from the market.
         overloaded: Whether PulseStream is slower than the market.
@@ -171,6 +173,7 @@ class Statistics:
     arrived_frames: int
     waiting_frames: int
     dropped_frames: int
+    let_go_frames: int
     oldest_waiting_seconds: float
     market_gaps: int
     overloaded: bool

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from rxbridge import assembly
+from rxbridge.backfill import CONSUMER as BACKFILL
 from rxbridge.config import load
+from rxbridge.confirmation import CONSUMER as CONFIRMATION
+from rxbridge.counters import Counters
 from rxbridge.journal import MemoryJournal
+from rxbridge.messages import Frame
+from rxbridge.progress import CONSUMER as DELIVERY
 from rxbridge.telemetry.statistics import BackfillStatistics
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    lines: list[str] = []
+    number = logger.add(lines.append, level="INFO", format="{message}")
+    yield lines
+    logger.remove(number)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +57,34 @@ def test_without_trades_there_are_none_to_follow(monkeypatch: pytest.MonkeyPatch
         assembly.backfill(load(Path("/dev/null"), {"feed.channels": "ticker"}, {}), journal, BackfillStatistics())
 
     assert made["products"] == ()
+
+
+@pytest.mark.parametrize(
+    ("consumer", "told"),
+    [
+        (
+            CONFIRMATION,
+            "not noticed any more. Raise journal.max_bytes, or lower delivery.confirm_after_seconds",
+        ),
+        (BACKFILL, "their trades are fetched once more. Raise journal.max_bytes"),
+    ],
+)
+def test_a_full_journal_loses_nothing_that_was_delivered_and_says_what_it_costs(
+    tmp_path: Path, log: list[str], consumer: str, told: str
+) -> None:
+    settings = load(Path("/dev/null"), {"journal.path": str(tmp_path / "journal"), "journal.max_bytes": "50KB"}, {})
+    with assembly.journal(settings) as journal:
+        journal.acknowledge(consumer, 0)
+        for index in range(200):
+            journal.append(Frame(b'{"type":"heartbeat"}' + b" " * 1000, time.time_ns(), 1, index))
+            assert journal.flush(30)
+            journal.acknowledge(DELIVERY, index + 1)
+
+        counted = Counters().snapshot(journal, overloaded=False)
+
+    assert counted.dropped_frames == 0
+    assert counted.let_go_frames > 100
+    assert [line for line in log if line.startswith("[JOURNAL]")] == []
+    (line,) = (line for line in log if line.startswith("[LET GO]"))
+    assert f"delivered frames were let go before {consumer} was done with them: " in line
+    assert line.rstrip().endswith(told)

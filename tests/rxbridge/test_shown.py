@@ -66,6 +66,7 @@ def test_statistics_show_what_is_not_zero() -> None:
         arrived_frames=3,
         waiting_frames=0,
         dropped_frames=0,
+        let_go_frames=0,
         oldest_waiting_seconds=0.0,
         market_gaps=0,
         overloaded=False,

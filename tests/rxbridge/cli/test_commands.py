@@ -199,7 +199,12 @@ def test_off_a_terminal_there_is_no_status_line() -> None:
             0.0,
             "oldest 0 s · 3 dropped · 5 backfilled · 7 gaps · backfill [####------] 40/100 · PulseStream too slow",
         ),
-        (DeliveryStatistics(), 1_000, 0.0, "1,000 frames dropped by the full journal"),
+        (
+            DeliveryStatistics(),
+            1_000,
+            0.0,
+            "1,000 frames dropped by the full journal · 10 delivered frames let go by the",
+        ),
     ],
 )
 def test_the_summary_says_what_matters(delivery: DeliveryStatistics, dropped: int, oldest: float, told: str) -> None:
@@ -212,6 +217,7 @@ def test_the_summary_says_what_matters(delivery: DeliveryStatistics, dropped: in
         arrived_frames=1,
         waiting_frames=1,
         dropped_frames=dropped,
+        let_go_frames=dropped // 100,
         oldest_waiting_seconds=oldest,
         market_gaps=7,
         overloaded=True,
