@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any, TypeAlias, cast
 
 from operators import OrderBook
+from rxbridge.messages import line_of
 
 Payload: TypeAlias = Mapping[str, Any]
 """The payload of an event that is a part of a book: `custom_data` of what PulseStream's search answers."""
@@ -33,31 +34,70 @@ def rebuilt_books(
     """The books, by product, after all of these parts.
 
     Snapshots and updates are applied in the order in which their frames came; a connection that was opened later goes
-    over one that was opened before. One of which a part is missing, or whose checksum is another, is not applied, and
-    its book is not there any more until the next snapshot of the same connection.
+    over one that was opened before, and ends that of the same line, with all its books. A message of which a part is
+    missing, or whose checksum is another, is not applied, and its book is not there any more until the next snapshot
+    of the same connection; nor is one before its first snapshot.
+
+    A message that is missing as a whole is not noticed, as nothing in a part points to the one before, unless the book
+    is crossed without it.
 
     Args:
         payloads: The parts, in any order.
         troubled: Is told of which product's book something is wrong, and what.
     """
-    books: dict[tuple[int, str], OrderBook] = {}
+    tell = troubled or _pass_over
+    lines: dict[int, _LineBooks] = {}
     for (connection, *_), parts in groupby(sorted(payloads, key=_place), key=lambda payload: _place(payload)[:3]):
-        message = list(parts)
-        about = (connection, str(message[0]["product_id"]))
+        line = lines.get(line_of(connection))
+        if line is None or line.connection != connection:
+            line = lines[line_of(connection)] = _LineBooks(connection)
+        line.apply(list(parts), tell)
+    # The newest goes over the others.
+    return {
+        product: book
+        for line in sorted(lines.values(), key=lambda line: line.connection)
+        for product, book in line.books.items()
+    }
+
+
+class _LineBooks:
+    """The books that the newest connection of a line has brought."""
+
+    def __init__(self, connection: int) -> None:
+        self.connection = connection
+        self.books: dict[str, OrderBook] = {}
+        self._waiting: set[str] = set()  # of which it was told why they are not there
+        self._crossed: set[str] = set()
+
+    def apply(self, message: list[Payload], tell: Callable[[str, str], object]) -> None:
+        """Apply a message, of which these are the parts that are there."""
+        product = str(message[0]["product_id"])
+        is_snapshot = message[0]["kind"] == "snapshot"
         problem = _problem(message)
+        if not (problem or is_snapshot or product in self.books or product in self._waiting):
+            problem = "it has updates and no snapshot"
         if problem:
-            books.pop(about, None)
-            if troubled is not None:
-                troubled(about[1], problem)
-            continue
+            self.books.pop(product, None)
+            self._crossed.discard(product)
+            self._waiting.add(product)
+            tell(product, problem)
+            return
         bids, asks = _levels(message, "bids"), _levels(message, "asks")
-        if message[0]["kind"] == "snapshot":
-            books[about] = OrderBook()
-            books[about].apply_snapshot(bids, asks)
-        elif about in books:
+        if is_snapshot:
+            self._waiting.discard(product)
+            self.books[product] = OrderBook()
+            self.books[product].apply_snapshot(bids, asks)
+        elif product in self.books:
             changes = [("bid", *level) for level in bids] + [("offer", *level) for level in asks]
-            books[about].apply_update(changes)
-    return {product: book for (_, product), book in sorted(books.items(), key=lambda item: item[0])}
+            self.books[product].apply_update(changes)
+        self._look_at(product, tell)
+
+    def _look_at(self, product: str, tell: Callable[[str, str], object]) -> None:
+        if product not in self.books or not self.books[product].is_crossed:
+            self._crossed.discard(product)
+        elif product not in self._crossed:
+            self._crossed.add(product)
+            tell(product, "it is crossed, so something of it is missing")
 
 
 def _place(payload: Payload) -> tuple[int, int, int, int]:
@@ -78,3 +118,7 @@ def _problem(parts: list[Payload]) -> str:
     if len(bids) + len(asks) != parts[-1]["levels"] or checksum(bids, asks) != parts[-1]["checksum"]:
         return "its parts do not have its checksum"
     return ""
+
+
+def _pass_over(_product: str, _problem: str) -> None:
+    """Nobody wants to know."""

@@ -168,6 +168,61 @@ def test_a_later_connection_begins_anew() -> None:
     assert [str(level.price) for level in book.bids()] == ["8.5", "8"]
 
 
+def test_a_later_connection_of_the_same_line_ends_the_books_of_the_one_before() -> None:
+    later = OPENED + 10**12
+    frames = [
+        snapshot("9", "10"),
+        snapshot("7", "12", product="ETH-USD"),
+        snapshot("99", "100", line=later),
+        update("buy", "99.5", "1", at=1.0, line=later),
+    ]
+    parts = payloads(made(*frames))
+    parts[-1]["checksum"] = "0" * 64
+    told: list[tuple[str, str]] = []
+
+    assert rebuilt_books(parts, troubled=lambda *trouble: told.append(trouble)) == {}
+    assert told == [("BTC-USD", "its parts do not have its checksum")]
+
+
+def test_the_connection_of_another_line_stands_in_for_one_that_has_the_book_no_more() -> None:
+    later = OPENED + 10**12
+    frames = [
+        snapshot("9", "10", line=OPENED + 1),
+        snapshot("8", "11"),
+        heartbeat(0.5),
+        snapshot("7", "12", line=later),
+    ]
+    parts = payloads(made(*frames))
+    (book,) = rebuilt_books(parts).values()
+    assert str(book.bids(1)[0].price) == "7"
+    parts[-1]["checksum"] = "0" * 64
+    (book,) = rebuilt_books(parts).values()
+    assert str(book.bids(1)[0].price) == "9"
+
+
+def test_updates_without_a_snapshot_are_told_of_once() -> None:
+    frames = [snapshot("9", "10"), *(update("buy", price, "1", at=1.0) for price in ("9.1", "9.2", "9.3"))]
+    told: list[tuple[str, str]] = []
+
+    assert rebuilt_books(payloads(made(*frames))[1:], troubled=lambda *trouble: told.append(trouble)) == {}
+    assert told == [("BTC-USD", "it has updates and no snapshot")]
+
+
+def test_a_missing_message_is_told_of_where_it_leaves_the_book_crossed() -> None:
+    frames = [
+        snapshot("9", "10"),
+        update("sell", "10", "0", at=1.0),
+        update("buy", "10.5", "1", at=2.0),
+        update("buy", "10.6", "1", at=3.0),
+    ]
+    parts = payloads(made(*frames))
+    del parts[1]
+    told: list[tuple[str, str]] = []
+
+    assert rebuilt_books(parts, troubled=lambda *trouble: told.append(trouble)).keys() == {"BTC-USD"}
+    assert told == [("BTC-USD", "it is crossed, so something of it is missing")]
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["buy", "sell"]), st.integers(1, 30), st.integers(0, 3)), max_size=60), st.data()
 )
