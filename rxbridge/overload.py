@@ -123,7 +123,7 @@ class OverloadMonitor:
             case "conflate":
                 return "Only the newest ticker of each product is kept until it is over; trades are all kept."
             case "drop_oldest":
-                return "What waits too long is dropped until it is over."
+                return "What waits too long is dropped until it is over; parts of whole books are all kept."
             case "keep":
                 growth = (load.journal_bytes - before.journal_bytes) / (load.at - before.at)
                 room = max(load.journal_limit - load.journal_bytes, 0)
@@ -160,6 +160,9 @@ def shed(policy: Policy, events: Sequence[EncodedEvent], *, oldest: int) -> tupl
                        shed("conflate")
         kept               trade  tick-a'  tick-b
 
+    Parts of books are kept by every policy: without one of them, all behind it make a wrong book, up to the next
+    snapshot, and nothing in them shows it.
+
     Args:
         policy: The policy.
         events: In order.
@@ -169,7 +172,7 @@ def shed(policy: Policy, events: Sequence[EncodedEvent], *, oldest: int) -> tupl
         case "keep":
             return list(events), []
         case "drop_oldest":
-            keeps = [event.received_at >= oldest for event in events]
+            keeps = [event.received_at >= oldest or event.is_one_of_a_row for event in events]
         case "conflate":
             newest = {event.quote_of: number for number, event in enumerate(events)}
             keeps = [not event.quote_of or newest[event.quote_of] == number for number, event in enumerate(events)]

@@ -185,6 +185,7 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
         received_at: When its frame was received: nanoseconds since the Unix epoch.
         ends_frame: Whether its frame is done once the event is delivered: no other event of that frame follows.
         service: Its `source.service`; empty for an event of the built-in pipeline.
+        is_one_of_a_row: Whether those behind it are worth nothing without it, as with the parts of a book.
     """
 
     event_id: str
@@ -197,6 +198,7 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     received_at: int = 0
     ends_frame: bool = True
     service: str = ""
+    is_one_of_a_row: bool = False
 
 
 def _price(payload: Payload) -> float | None:
@@ -229,4 +231,5 @@ def encode(event: Event, offset: int, received_at: int = 0, part: Part = WHOLE) 
         payload.product_id if isinstance(payload, TickerPayload) and part.count == 1 else "",
         received_at,
         part.is_last,
+        is_one_of_a_row=isinstance(payload, BookPartPayload),
     )

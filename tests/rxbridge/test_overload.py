@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxbridge.events import EncodedEvent
+from rxbridge.books import Books
+from rxbridge.confirmation import EventMaker
+from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.overload import Load, OverloadMonitor, Policy, shed
+from tests.rxbridge.test_books import numbered, snapshot, update
+
+FULL = EventRules(book="full")
 
 
 def event(offset: int, quote_of: str = "", received_at: int = 0) -> EncodedEvent:
@@ -45,6 +50,17 @@ def test_conflation_keeps_every_trade_and_the_newest_quote_of_each_product(event
 def test_dropping_the_oldest_goes_by_the_time_of_receipt(events: list[EncodedEvent], oldest: int) -> None:
     kept, _ = shed("drop_oldest", events, oldest=oldest)
     assert kept == [item for item in events if item.received_at >= oldest]
+
+
+def test_no_policy_gives_up_a_part_of_a_book() -> None:
+    make = EventMaker(channels=("level2",), rules=FULL, kept_books=Books(FULL))
+    frames = numbered([snapshot("9", "10"), update("buy", "9.5", "1", at=1.0), update("buy", "9.6", "1", at=2.0)])
+    parts = [part for frame in frames for part in make(frame)]
+    events = [event(1, received_at=1), *parts, event(2, received_at=1)]
+
+    assert len(parts) == 3
+    assert shed("drop_oldest", events, oldest=parts[-1].received_at + 1) == (parts, [1, 2])
+    assert shed("conflate", events, oldest=0) == (events, [])
 
 
 @given(EVENTS)
