@@ -30,6 +30,9 @@ _NAMED = {"max": inf, "virtual": None}
 
 _received_at = attrgetter("received_at")
 
+_MOST_OTHERS = 1_000
+"""How many products are remembered that nobody has asked for."""
+
 _PRODUCT = re.compile(rb'"product_id": ?"([^"\\]{1,100})"')
 
 
@@ -47,13 +50,20 @@ class Selection(msgspec.Struct, frozen=True):
     until: int | None = None
     products: frozenset[bytes] = frozenset()
 
-    def of(self, frames: Iterable[Frame]) -> Generator[Frame]:
-        """Those of the frames that are meant, in their order."""
+    def of(self, frames: Iterable[Frame], occurring: set[bytes] | None = None) -> Generator[Frame]:
+        """Those of the frames that are meant, in their order.
+
+        Args:
+            frames: All of them.
+            occurring: Is given the products that occur in the stretch of time, where only some are meant: all of these,
+                and about a thousand others.
+        """
         since, products = self.since, self.products
+        occurring = set() if occurring is None else occurring
         until = self.until if self.until is not None else 1 << 80
         for frame in frames:
             if since <= frame.received_at < until:
-                if not products or _concerns(frame.data, products):
+                if not products or _concerns(frame.data, products, occurring):
                     yield frame
             elif frame.received_at >= until + OUT_OF_ORDER:
                 return
@@ -107,10 +117,16 @@ def _first(items: Callable[[], Generator[Frame]]) -> int:
         frames.close()
 
 
-def _concerns(data: bytes, products: frozenset[bytes]) -> bool:
-    named = False
+def _concerns(data: bytes, products: frozenset[bytes], occurring: set[bytes]) -> bool:
+    named = meant = False
     for found in _PRODUCT.finditer(data):
-        if found[1] in products:
-            return True
-        named = True
-    return not named
+        named, product = True, found[1]
+        if product in products:
+            meant = True
+            occurring.add(product)
+            # Else the frame may be the only one that names another of them.
+            if products <= occurring:
+                return True
+        elif len(occurring) < _MOST_OTHERS:
+            occurring.add(product)
+    return meant or not named

@@ -51,9 +51,9 @@ class Recording(msgspec.Struct, frozen=True, tag="recording"):
 
     path: str
 
-    def frames(self, chosen: Selection) -> Generator[Frame]:
-        """Its frames, as far as they are meant."""
-        return recorded_frames(self.path, chosen)
+    def frames(self, chosen: Selection, occurring: set[bytes] | None = None) -> Generator[Frame]:
+        """Its frames, as far as they are meant; `occurring` as of `Selection.of`."""
+        return recorded_frames(self.path, chosen, occurring)
 
     def files(self) -> list[Path]:
         """Where they are; raises `RecordingError` where there is none."""
@@ -65,9 +65,9 @@ class KeptJournal(msgspec.Struct, frozen=True, tag="journal"):
 
     path: str
 
-    def frames(self, chosen: Selection) -> Generator[Frame]:
-        """Those that it keeps, as far as they are meant."""
-        return kept_frames(Path(self.path), chosen)
+    def frames(self, chosen: Selection, occurring: set[bytes] | None = None) -> Generator[Frame]:
+        """Those that it keeps, as far as they are meant; `occurring` as of `Selection.of`."""
+        return kept_frames(Path(self.path), chosen, occurring)
 
     def files(self) -> list[Path]:
         """Where they are."""
@@ -143,6 +143,7 @@ class ReplayBridge(Bridge):
 
     Attributes:
         newest: When the newest frame was received that was replayed: nanoseconds since the Unix epoch; 0 at first.
+        occurring: The products that have occurred so far, if only some are asked for; as of `Selection.of`.
         finished: Whether `run` has returned because all is done, and not because somebody stopped it.
 
     Raises:
@@ -167,6 +168,7 @@ class ReplayBridge(Bridge):
             problem = f"{settings.journal.path} is itself what is to be replayed"
             raise ConfigError("journal.path", problem, "name another --journal")
         self.newest: int = 0
+        self.occurring: set[bytes] = set()
         self.finished: bool = False
         self._source = source
         self._selection = selection
@@ -201,7 +203,7 @@ class ReplayBridge(Bridge):
         del watch
         skipped = self._skipped
         frames = play_back(
-            lambda: islice(self._source.frames(self._selection), skipped, None),
+            lambda: islice(self._source.frames(self._selection, self.occurring), skipped, None),
             attrgetter("received_at"),
             speed=self._speed,
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from rxbridge.cli.occurrences import require_some, without_frames
 from rxbridge.cli.printing import moment
 from rxbridge.cli.status import StatusLine
 from rxbridge.errors import ConfigError
@@ -25,7 +26,7 @@ def export_frames(source: Recording | KeptJournal, chosen: Selection, target: Pa
     """Export, and print a line for each file: its name and how many rows it has.
 
     Raises:
-        ConfigError: The target is no Parquet file's name, or is there already.
+        ConfigError: The target is no Parquet file's name, or is there already; or none of the products occurs.
         RecordingError: The recording cannot be read.
         JournalError: The journal cannot be read.
         ExportError: The target cannot be written.
@@ -40,8 +41,9 @@ def export_frames(source: Recording | KeptJournal, chosen: Selection, target: Pa
         status.show(f"{moment(newest.received_at)} · {frames:,} frames")
 
     targets = targets_of(target, kinds)
-    products = [product.decode() for product in chosen.products]
-    with closing(source.frames(chosen)) as frames:
+    products, occurring = [product.decode() for product in chosen.products], set[bytes]()
+    require_some(source, chosen)
+    with closing(source.frames(chosen, occurring)) as frames:
         exported = export(frames, targets, products=products, progress=tell)
     status.show("")
     for kind, path in targets.items():
@@ -53,6 +55,8 @@ def export_frames(source: Recording | KeptJournal, chosen: Selection, target: Pa
     for note, count in notes.items():
         if count:
             typer.echo(f"{count:,} {note}", err=True)
+    if absent := without_frames(chosen, occurring):
+        typer.echo(absent, err=True)
 
 
 def targets_of(target: Path, kinds: Sequence[Kind]) -> dict[Kind, Path]:

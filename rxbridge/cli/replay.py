@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from loguru import logger
 
+from rxbridge.cli.occurrences import require_some, without_frames
 from rxbridge.cli.options import INTERRUPTED
 from rxbridge.cli.printing import moment
 from rxbridge.cli.run import STATUS_EVERY_SECONDS
@@ -39,6 +40,7 @@ def replay_frames(
     """Replay until all is delivered, or until a signal; what is not delivered then, is at the next start.
 
     Raises:
+        ConfigError: None of the products that are asked for occurs.
         Exit: It was stopped before its end.
     """
     settings = load(config, {**arguments, "journal.path": journal or _journal_of(source)})
@@ -51,6 +53,7 @@ def replay_frames(
         stream=status,
     )
     log_uncaught()
+    require_some(source, chosen)
     logger.info("[REPLAYING] {} by {}", source.path, "memory" if settings.run.dry_run else settings.journal.path)
     with Signals() as signals, ReplayBridge(settings, source, chosen, speed=speed, stop=signals.stop) as bridge:
         bridge.run(_teller(status, bridge))
@@ -60,6 +63,8 @@ def replay_frames(
     if not bridge.finished:
         logger.warning("[INTERRUPTED] {}", _left(bridge, settings))
         raise typer.Exit(INTERRUPTED)
+    if absent := without_frames(chosen, bridge.occurring):
+        logger.warning("[PRODUCTS] {}", absent)
 
 
 def _left(bridge: ReplayBridge, settings: Settings) -> str:
@@ -104,10 +109,16 @@ def selection_of(since: str | None, until: str | None, products: str | None) -> 
 
 
 def _time(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    hint = "write it so: 2026-01-31T08:00:00Z"
     try:
-        return None if text is None else datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(option, f"{text!r} is no time", "write it so: 2026-01-31T08:00:00Z") from None
+        raise ConfigError(option, f"{text!r} is no time", hint) from None
+    if moment.tzinfo is None:
+        raise ConfigError(option, f"{text!r} has no time zone", hint)
+    return moment
 
 
 def _journal_of(source: Recording | KeptJournal) -> Path:

@@ -53,9 +53,9 @@ def journal_frames(
     return played(lambda: kept_frames(file, chosen), since=chosen.since, speed=speed, scheduler=scheduler)
 
 
-def kept_frames(path: Path, chosen: Selection) -> Generator[Frame]:
-    """The frames that the journal at `path` keeps, in order, as far as they are meant."""
-    return chosen.of(_kept(path))
+def kept_frames(path: Path, chosen: Selection, occurring: set[bytes] | None = None) -> Generator[Frame]:
+    """The frames that the journal at `path` keeps, in order, as far as meant; `occurring` as of `Selection.of`."""
+    return chosen.of(_kept(path), occurring)
 
 
 def _kept(path: Path) -> Generator[Frame]:

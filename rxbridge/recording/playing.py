@@ -64,14 +64,14 @@ def frames(
     return played(lambda: recorded_frames(path, chosen), since=chosen.since, speed=speed, scheduler=scheduler)
 
 
-def recorded_frames(path: RecordingPath, chosen: Selection) -> Generator[Frame]:
-    """The frames of a recording, in order, as far as they are meant.
+def recorded_frames(path: RecordingPath, chosen: Selection, occurring: set[bytes] | None = None) -> Generator[Frame]:
+    """The frames of a recording, in order, as far as they are meant; `occurring` as of `Selection.of`.
 
     Raises:
         RecordingError: At once, where there is no such file; while iterating, where it is damaged.
         MissingExtra: A compressed recording needs the package zstandard.
     """
-    return chosen.of(read_frames(_from(_files(path), chosen)))
+    return chosen.of(read_frames(_from(_files(path), chosen)), occurring)
 
 
 def _files(path: RecordingPath) -> list[Path]:

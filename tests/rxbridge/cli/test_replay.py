@@ -171,7 +171,7 @@ def test_a_stretch_and_a_product(command: Callable[..., Any], recording: Callabl
         (("recording.jsonl", "--from-journal", "x"), "name a recording, or a journal"),
         (("--from-journal", "absent.journal"), "there is no journal at"),
         (("recording.jsonl", "--since", "yesterday"), "is no time"),
-        (("recording.jsonl", "--since", "2026-01-31T08:00:00"), "no time zone"),
+        (("recording.jsonl", "--since", "2026-11-25"), "'2026-11-25' has no time zone. write it so: 2026-01-31T08:00:"),
         (("recording.jsonl", "--products", "BTC-USD", "--channels", "level2"), "need every frame"),
     ],
 )
@@ -182,6 +182,25 @@ def test_arguments_that_make_no_sense(
     running = command("replay", *arguments, "--dry-run")
     assert running.wait() == 78
     assert said in running.stderr
+
+
+def test_products_that_never_occur_are_told(
+    replay: Callable[..., Any], recording: Callable[..., Path], database: Path
+) -> None:
+    path = recording(trades=10)
+    running = replay(path, "--products", "btc-usd,NOPE")
+    assert running.wait() == 78
+    assert "--products: no frame is of NOPE, btc-usd; there are frames of BTC-USD, ETH-USD" in running.stderr
+    assert not list(path.parent.glob("*.journal*"))
+
+    running = replay(path, "--products", "ETH-USD,BTCUSD")
+    assert running.wait() == 0
+    assert "no frame is of BTCUSD; there are frames of BTC-USD" in running.stderr
+    assert len(stored(database)) == 10
+
+    running = replay(path, "--products", "ETH-USD", "--since", "2025-01-01T00:00:00Z", "--dry-run")
+    assert running.wait() == 78
+    assert "--products: no frame is of ETH-USD, nor of any other product" in running.stderr
 
 
 def test_a_recording_that_is_not_there_ends_it_before_anything_is_made(

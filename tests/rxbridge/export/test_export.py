@@ -203,6 +203,21 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
         exported([], tmp_path / "absent" / "t.parquet")
 
 
+def test_products_that_never_occur_are_told(
+    command: Callable[..., Any], recording: Callable[..., Path], tmp_path: Path
+) -> None:
+    arguments = ("export", recording(trades=10), "--to", "day.parquet", "--kind", "trades")
+    running = command(*arguments, "--products", "NOPE")
+    assert running.wait() == 78
+    assert "--products: no frame is of NOPE; there are frames of BTC-USD, ETH-USD" in running.stderr
+    assert not list(tmp_path.glob("*.parquet"))
+
+    running = command(*arguments, "--products", "NOPE,ETH-USD")
+    assert running.wait() == 0
+    assert "no frame is of NOPE; there are frames of BTC-USD" in running.stderr
+    assert len(rows(tmp_path / "day.parquet")) == 5
+
+
 def test_another_ending_is_refused(command: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").touch()
     running = command("export", tmp_path / "x.jsonl", "--to", "day.csv")

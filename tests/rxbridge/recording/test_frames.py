@@ -19,6 +19,7 @@ from rxbridge import recording
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import ConfigError, RecordingError
 from rxbridge.messages import Frame, Ticker, Trade
+from rxbridge.playing import Selection
 from rxbridge.recording import RecordingWriter
 
 START = 1_700_000_000_000_000_000
@@ -104,6 +105,23 @@ def test_a_product_comes_with_the_frames_of_none(path: Path) -> None:
     chosen = got(path, products=["ETH-USD"])
     assert chosen == [frame for frame in frames if b"BTC-USD" not in frame.data]
     assert got(path, products=[*PRODUCTS]) == frames
+
+
+def test_what_occurs_is_known_also_of_frames_that_are_about_several() -> None:
+    def frame(*products: str) -> Frame:
+        return Frame(b",".join(b'{"product_id":"%b"}' % product.encode() for product in products), START, START, 0)
+
+    frames, occurring = [frame("A", "B"), frame("C"), frame(), frame("B")], set[bytes]()
+    chosen = Selection(products=frozenset({b"A", b"B", b"D"}))
+    assert list(chosen.of(frames, occurring)) == [frames[0], frames[2], frames[3]]
+    assert occurring == {b"A", b"B", b"C"}
+
+    # Of a stranger's frames there may be products without end.
+    occurring.clear()
+    many = [frame(str(number)) for number in range(5_000)]
+    assert list(chosen.of([*many, frame("A", "D")], occurring)) == [frame("A", "D")]
+    assert {b"A", b"D"} < occurring
+    assert len(occurring) < 2_000
 
 
 @pytest.mark.parametrize(
