@@ -29,7 +29,9 @@ from rxbridge.simulator.session import Session, SimulatorStatistics
 HOST = "127.0.0.1"
 """Loopback only: this is no server for strangers."""
 
-OPEN_TIMEOUT_SECONDS = 2.0
+OPEN_TIMEOUT_SECONDS = 10.0
+"""How long a handshake, or a question to REST, may take: longer than a busy machine stands still."""
+
 CLOSE_TIMEOUT_SECONDS = 1.0
 """How long a client may take to answer a close before its connection is cut."""
 

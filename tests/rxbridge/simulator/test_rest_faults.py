@@ -100,7 +100,8 @@ def test_an_error_of_the_server(simulate: Simulate) -> None:
     assert (answer.status_code, answer.json()) == (500, {"message": "Internal server error"})
 
 
-def test_slow_answers_are_answers_however_slow(simulate: Simulate) -> None:
+def test_slow_answers_are_answers_however_slow(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "OPEN_TIMEOUT_SECONDS", 2.0)
     delay = server.OPEN_TIMEOUT_SECONDS + 0.1
     simulator = simulate(rate=0, faults=[Fault("rest_slow", delay_seconds=delay, times=1)])
     started = time.monotonic()
