@@ -65,7 +65,9 @@ def event_id(message: EventMessage) -> str:
     message without a usable trade id (a positive integer of at most 64 bits) has a UUID in its place, which depends
     on the message's bytes, its place in the frame, and the frame's time of receipt, connection and index: a replay
     gives the same id, while the same bytes received twice give two. Tickers of Advanced Trade have no trade id, but a
-    time; their UUID depends on what they say alone, so that two connections that bring the same give one. A product id
+    time; their UUID depends on what they say alone, so that two connections that bring the same give one. So does that
+    of a ticker of the Exchange with neither trade id nor time, as of a product that was never traded, and besides on
+    the hour of its receipt. A product id
     that is not one to forty letters, digits, dots, hyphens and underscores is shortened, with a digest.
 
     `coinbase-{product}-candle-{start}-{digest}` for a candle. The digest is of its numbers, so each revision of a
@@ -107,8 +109,7 @@ def _other_key(product: str, message: BookImage | BookPart | ProductStatus | Auc
         case BookPart():
             return f"book-part-{_place_id(message)}"
         case ProductStatus():
-            hour = naive_utc(message.frame.received_at).strftime("%Y%m%d%H")
-            return f"status-{hour}-{_digest(*_content(message), length=_DIGEST_LENGTH)}"
+            return f"status-{_hour(message)}-{_digest(*_content(message), length=_DIGEST_LENGTH)}"
         case Auction():
             return f"auction-{_digest(*_content(message), length=_LONG_DIGEST_LENGTH)}"
         case Order():
@@ -131,6 +132,11 @@ def _content(message: MessageBase) -> Iterator[object]:
     for name in message.__struct_fields__:
         if name not in ("frame", "part") and not (name == "time" and isinstance(message, ProductStatus)):
             yield getattr(message, name)
+
+
+def _hour(message: MessageBase) -> str:
+    """In which the message was received."""
+    return naive_utc(message.frame.received_at).strftime("%Y%m%d%H")
 
 
 def _digest(*values: object, length: int) -> str:
@@ -171,13 +177,19 @@ def _candle_key(candle: Candle) -> str:
 
 
 def _quote_id(ticker: Ticker) -> uuid.UUID:
-    """The UUID of what a ticker of Advanced Trade says, its time included, by whichever connection; else of its place.
+    """The UUID of what a ticker without a trade id says, by whichever connection; else of its place.
 
-    Those have no trade id; two connections that bring the same one differ in the numbers of their frames only.
+    Those of Advanced Trade have a time, and two connections that bring the same one differ in the numbers of their
+    frames only. On the Exchange one of a product that was never traded has not even that, so the hour stands for it:
+    what is said again later is an event again. One that says when a trade was, and not which, is damaged.
     """
-    if ticker.part.feed != "advanced" or not ticker.time:
+    if ticker.part.feed == "advanced" and ticker.time:
+        said = ""
+    elif ticker.part.feed == "exchange" and ticker.trade_id is None and not ticker.time:
+        said = f"{_hour(ticker)}/"
+    else:
         return _place_id(ticker)
-    said = "/".join([str(getattr(ticker, name)) for name in _TICKER_FIELDS])
+    said += "/".join([str(getattr(ticker, name)) for name in _TICKER_FIELDS])
     digest = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
     digest.update(said.encode("utf-8", "surrogatepass"))
     return uuid.UUID(bytes=digest.digest()[:16], version=5)

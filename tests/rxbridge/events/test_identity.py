@@ -32,7 +32,7 @@ def test_without_a_trade_id_it_is_known_by_its_frame(
     source = frame(b"the same bytes")
 
     def identity(frame: Frame) -> str:
-        return event_id(kind(product_id="BTC-USD", trade_id=trade_id, frame=frame))
+        return event_id(kind(product_id="BTC-USD", trade_id=trade_id, time="2026-01-01T00:00:00Z", frame=frame))
 
     prefix = "coinbase-BTC-USD-" if kind is Ticker else "coinbase-BTC-USD-match-"
     assert identity(source).startswith(prefix)
@@ -45,6 +45,20 @@ def test_without_a_trade_id_it_is_known_by_its_frame(
         frame(b"the same bytes", received_at=5),
     ]
     assert len({identity(other) for other in [source, *others]}) == 5
+
+
+def test_a_ticker_of_a_product_that_was_never_traded_is_known_by_what_it_says_and_the_hour() -> None:
+    def identity(received_at: int = 0, connection: int = 1, **fields: Any) -> str:
+        said: dict[str, Any] = {"product_id": "NEW-USD", "price": "0", "best_bid": "9.5"} | fields
+        source = Frame(b"its bytes", received_at, connection, index=received_at % 7)
+        return event_id(Ticker(frame=source, **said))
+
+    hour = 3600 * 10**9
+    assert identity() == "coinbase-NEW-USD-9ec1ab84-ce97-56c1-bdd7-99b475ae4fd8"
+    assert identity() == identity(received_at=hour - 1, connection=2)
+    others = [identity(received_at=hour), identity(best_bid="9.6"), identity(sequence=5), identity(product_id="A-USD")]
+    assert len({identity(), *others}) == 5
+    assert identity(time="2026-01-01T00:00:00Z") != identity(time="2026-01-01T00:00:00Z", connection=2)
 
 
 def test_the_id_of_a_frame_is_the_same_in_every_release(frame: Callable[..., Frame], match: Mapping[str, Any]) -> None:
@@ -70,7 +84,7 @@ def test_the_parts_of_a_frame_are_told_apart(frame: Callable[..., Frame]) -> Non
     source = frame(b"the same bytes")
     parts = [Ticker(product_id="BTC-USD", frame=source, part=Part("advanced", index, 2)) for index in (0, 1)]
 
-    assert event_id(parts[0]) == event_id(Ticker(product_id="BTC-USD", frame=source))
+    assert event_id(parts[0]) == event_id(Ticker(product_id="BTC-USD", trade_id=0, frame=source))
     assert event_id(parts[1]) != event_id(parts[0])
 
 
@@ -140,6 +154,6 @@ def test_the_id_of_a_frame_is_the_uuid_of_its_whole_text(data: bytes, piece: int
     frame = Frame(data=data, received_at=1, connection=2, index=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rxbridge.events.identity._PIECE_BYTES", piece)
-        made = event_id(Ticker(product_id="A-B", frame=frame))
+        made = event_id(Ticker(product_id="A-B", trade_id=0, frame=frame))
     whole = uuid.uuid5(uuid.UUID("3f0c8f5e-6d0e-4a53-9a52-6d1f7b0e2c94"), "1/2/3/" + data.decode("latin-1"))
     assert made == f"coinbase-A-B-{whole}"
