@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -36,6 +37,8 @@ def export_frames(source: Recording | KeptJournal, chosen: Selection, target: Pa
         raise ConfigError("--to", f"{target} does not end with {_ENDING}")
     status = StatusLine(sys.stderr)
     configure(stream=status)
+    # Like Ctrl-C: what is staged is removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def tell(frames: int, newest: Frame) -> None:
         status.show(f"{moment(newest.received_at)} · {frames:,} frames")

@@ -7,7 +7,6 @@ where memory is not enough. A file is there whole, under its name, or not at all
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import msgspec
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import ConfigError, ExportError, MalformedFrame, MissingExtra
 from rxbridge.export.rows import COLUMNS, MOMENT, Kind, RowMaker
+from rxbridge.export.staging import staging_folder
 from rxbridge.messages import Frame
 
 if TYPE_CHECKING:
@@ -86,14 +86,14 @@ def export(
     connection = _connect()
     folder = next(iter(targets.values())).absolute().parent
     try:
-        with closing(connection), tempfile.TemporaryDirectory(prefix=".rxbridge-export-", dir=folder) as name:
-            staging = _Staging(Path(name), targets, frozenset(products))
+        with closing(connection), staging_folder(folder) as temporary:
+            staging = _Staging(temporary, targets, frozenset(products))
             with staging:
                 staging.take(frames, progress)
             connection.execute(f"SET memory_limit = '{MEMORY}'")
-            connection.execute(f"SET temp_directory = {_quoted(name)}")
+            connection.execute(f"SET temp_directory = {_quoted(str(temporary))}")
             rows: dict[Kind, int] = {
-                kind: _write(connection, kind, Path(name), target) for kind, target in targets.items()
+                kind: _write(connection, kind, temporary, target) for kind, target in targets.items()
             }
     except OSError as error:
         raise ExportError(str(folder), error.strerror or str(error)) from error

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
+import shutil
+import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from hypothesis import strategies as st
 
 from rxbridge.coinbase.decoding import decode
 from rxbridge.errors import ConfigError, ExportError, MissingExtra
-from rxbridge.export import Exported, Kind, export
+from rxbridge.export import Exported, Kind, export, staging
 from rxbridge.export.rows import RowMaker
 from rxbridge.journal import SqliteJournal
 from rxbridge.messages import Frame, Ticker, Trade
@@ -201,6 +204,76 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     with pytest.raises(ExportError, match="No such file"):
         exported([], tmp_path / "absent" / "t.parquet")
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Iterator[Path]:
+    """A recording whose reader waits for more than a first frame, which never comes."""
+    path = tmp_path / "endless.jsonl"
+    os.mkfifo(path)
+    # For both, that nobody waits for the other.
+    pipe = os.open(path, os.O_RDWR)
+    os.write(pipe, b'{"ts":1.5,"data":"{}"}\n')
+    yield path
+    os.close(pipe)
+
+
+def staged(folder: Path) -> set[Path]:
+    """The folders of exports that are at work."""
+    return {found for found in folder.glob(".rxbridge-export-*") if (found / "trades.jsonl").exists()}
+
+
+def test_what_a_killed_export_has_left_is_removed_by_the_next_and_what_is_at_work_is_not(
+    command: Callable[..., Any], recording: Callable[..., Path], endless: Path, wait_for: Callable[..., None]
+) -> None:
+    folder = endless.parent
+    killed = command("export", endless, "--to", "a.parquet", "--kind", "trades")
+    wait_for(lambda: bool(staged(folder)))
+    abandoned = staged(folder)
+    killed.send(signal.SIGKILL)
+    killed.wait()
+    assert staged(folder) == abandoned
+    # As of a version that knew no lock, and as of somebody else.
+    (folder / ".rxbridge-export-old").mkdir()
+    (folder / ".rxbridge-export-file").write_text("mine")
+
+    at_work = command("export", endless, "--to", "b.parquet", "--kind", "trades")
+    wait_for(lambda: bool(staged(folder) - abandoned))
+    assert staged(folder).isdisjoint(abandoned)
+    (own,) = staged(folder)
+    assert "which an export that was killed had left" in at_work.stderr
+
+    following = command("export", recording(trades=10), "--to", "c.parquet", "--kind", "trades")
+    assert following.wait() == 0
+    assert len(rows(folder / "c.parquet")) == 10
+    assert set(folder.glob(".rxbridge-export-*")) == {own, folder / ".rxbridge-export-file"}
+
+    at_work.send(signal.SIGTERM)
+    assert at_work.wait() == 130
+    assert set(folder.glob(".rxbridge-export-*")) == {folder / ".rxbridge-export-file"}
+
+
+def test_a_folder_that_another_export_takes_for_abandoned_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come in between the making of a folder and its lock."""
+    made: list[Path] = []
+
+    def make(folder: Path) -> int:
+        made.append(folder)
+        if len(made) == 1:
+            shutil.rmtree(folder)
+        descriptor = open_lock(folder)
+        if len(made) == 2:
+            shutil.rmtree(folder)
+        return descriptor
+
+    open_lock = staging._open
+    monkeypatch.setattr(staging, "_open", make)
+    with staging.staging_folder(tmp_path) as folder:
+        assert [path.exists() for path in made] == [False, False, True]
+        assert folder == made[2]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_products_that_never_occur_are_told(
