@@ -193,8 +193,7 @@ class ReplayBridge(Bridge):
         try:
             self._skipped = self._frames_there()
         except BaseException:
-            self._journal.close()
-            self._clients.close()
+            self._let_go()
             raise
         return super().__enter__()
 
@@ -233,7 +232,8 @@ class ReplayBridge(Bridge):
         """How many frames the journal has of this replay already.
 
         Raises:
-            ConfigError: It has frames of something else, or something else was made of them.
+            ConfigError: It has frames of something else, or something else was made of them; or it lacks some of which
+                order books are to be made.
         """
         there = self._journal.size().last_offset
         # Whichever way it is named, from wherever.
@@ -244,6 +244,10 @@ class ReplayBridge(Bridge):
             path = self._settings.journal.path
             problem = f"{path} holds frames, and not of this replay: {'; '.join(differences)}"
             raise ConfigError("journal.path", problem, f"name another --journal, or remove {path}*")
+        if books.CHANNEL in self._settings.feed.channels and self._journal.size().first_offset > 1:
+            # A live feed is sent the next snapshots. Here they have gone by.
+            problem = f"{self._settings.journal.path} has had no room for the first frames, of which the books are made"
+            raise ConfigError("journal.path", problem, "raise journal.max_bytes, and begin anew with another --journal")
         self._journal.remember(_NOTE, msgspec.json.encode(replayed))
         if there:
             logger.info("[REPLAYING] Going on after the {:,} frames that the journal has", there)
