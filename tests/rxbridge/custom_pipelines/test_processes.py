@@ -224,7 +224,7 @@ from rxbridge.events import dead_letter, event
 from rxbridge.messages import Trade
 
 def said(trade):
-    if int(trade.trade_id) in (1007, 1150) and trade.product_id == "BTC-USD":
+    if (trade.product_id, trade.trade_id) == ("BTC-USD", 1007):
         raise ValueError(f"I dislike {trade.trade_id}")
     return event("Said", {"id": trade.trade_id}, event_id=f"said-{trade.product_id}-{trade.trade_id}")
 
@@ -233,7 +233,7 @@ def pipeline(frames):
 """
 
 
-def test_frames_at_which_a_pipeline_fails_are_dead_letters_and_all_others_are_delivered(
+def test_a_frame_at_which_a_pipeline_fails_is_a_dead_letter_and_all_others_are_delivered(
     stage: Stage, wait_for: Start
 ) -> None:
     (stage.folder / "moody.py").write_text(FAILS_NOW_AND_THEN, encoding="utf-8")
@@ -242,12 +242,8 @@ def test_frames_at_which_a_pipeline_fails_are_dead_letters_and_all_others_are_de
 
     letters = stage.command("dead-letters", "list", "--journal", stage.journal)
     assert letters.wait() == 0, letters.stderr
-    assert letters.stdout.count("ValueError: I dislike") == 2
+    assert letters.stdout.count("ValueError: I dislike") == 1
     audit = stage.verify("moody:pipeline")
-    assert (audit["received"], audit["delivered"], audit["stored"], audit["dead"]) == (
-        TRADES,
-        TRADES - 2,
-        TRADES - 2,
-        2,
-    )
+    assert (audit["received"], audit["delivered"], audit["stored"]) == (TRADES, TRADES - 1, TRADES - 1)
+    assert audit["dead"] == 1
     assert (audit["missing"], audit["duplicates"], audit["waiting"]) == (0, 0, 0)
