@@ -292,6 +292,12 @@ def test_a_journal_is_of_one_replay_with_what_decides_its_events_and_where_they_
         assert "recording.replay.journal*" in running.stderr
     assert stored(database) == ids
 
+    # A note of before the settings were noted says nothing against them.
+    with SqliteJournal(path.with_name("recording.replay.journal"), role="maintain") as journal:
+        note = json.loads(journal.recall("replay") or b"")
+        del note["settings"]
+        journal.remember("replay", json.dumps(note).encode())
+
     # What is the same, or has no say, is no other replay; and a dry run has a journal of its own.
     assert replay(path, "--channels", "ticker", "--feed", "advanced", "--speed", "10").wait() == 0
     dry = replay(path, "--channels", "trades,ticker", "--dry-run")
