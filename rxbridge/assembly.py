@@ -17,6 +17,7 @@ from rxbridge.backfill import UNREPLAYABLE, Backfill
 from rxbridge.coinbase import ProductsInForce
 from rxbridge.coinbase.addresses import rest_url
 from rxbridge.coinbase.advanced_protocol import served_as
+from rxbridge.coinbase.allocation import require_room
 from rxbridge.coinbase.catalogue import Catalogue, Resolution, resolve
 from rxbridge.coinbase.renewal import BooksInDoubt
 from rxbridge.coinbase.rest import RestClient
@@ -151,6 +152,19 @@ def subscribed_to(settings: Settings, products: tuple[str, ...]) -> Settings:
     return replace(settings, feed=settings.feed.model_copy(update={"products": products}))
 
 
+def require_lines(settings: Settings, products: int) -> None:
+    """Refuse what takes more connections than there may be.
+
+    Args:
+        settings: How products are spread over connections.
+        products: How many there are.
+
+    Raises:
+        ConfigError: There would be too many.
+    """
+    require_room(products, settings.feed.products_per_connection, settings.feed.connections, section="feed.")
+
+
 def pipelines(settings: Settings) -> Pipelines:
     """What turns frames into events.
 
@@ -172,10 +186,12 @@ def frames(
     """What Coinbase sends, of products that may change while it runs, and of books that may be in doubt.
 
     Raises:
-        ConfigError: A channel needs a key and there is none, or the key cannot be read or used.
+        ConfigError: A channel needs a key and there is none, or the key cannot be read or used; or the products take
+            more connections than there may be.
     """
     options = settings.feed
     key, secret, passphrase = options.credentials() or (None, None, None)
+    require_lines(settings, len(products.current))
     return coinbase.frames(
         products,
         options.channels,

@@ -14,7 +14,7 @@ import typer
 from loguru import logger
 
 from rxbridge import coinbase
-from rxbridge.assembly import meaning, pipelines, product_list, pulsestream_client, subscribed_to
+from rxbridge.assembly import meaning, pipelines, product_list, pulsestream_client, require_lines, subscribed_to
 from rxbridge.cli.application import exit_code
 from rxbridge.coinbase.catalogue import is_wildcard
 from rxbridge.config import Settings, load
@@ -122,6 +122,7 @@ class _FeedChecks:
             meant = meaning(settings, rest.products())
         self._products = meant.products
         meant.require_some(asked)
+        require_lines(settings, len(meant.products))
         if problems := meant.problems():
             raise ConfigError("feed.products", "; ".join(problems.values()), "A run goes on without them")
         return f"{', '.join(asked)} means {len(meant.products)} products: {some(meant.products)}"

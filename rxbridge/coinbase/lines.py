@@ -22,13 +22,17 @@ from reactivex.disposable import Disposable, SerialDisposable
 from rxbridge.coinbase.allocation import Allocation
 from rxbridge.coinbase.in_force import ProductsInForce
 from rxbridge.errors import SubscriptionRejected
-from rxbridge.messages import Frame
+from rxbridge.events.cleaning import shorten
+from rxbridge.messages import MOST_LINES, Frame
 from rxbridge.telemetry.statistics import FeedStatistics
 
 OPENING_SECONDS = 0.5
 """The least time between the openings of two connections. Coinbase takes eight new connections a second of one address,
 and eight messages, of which a connection sends about three at its beginning
 (https://docs.cdp.coinbase.com/exchange/websocket-feed/rate-limits)."""
+
+_TOLD = 300
+"""Characters of what the log is told of products; there may be thousands."""
 
 MakeLine: TypeAlias = Callable[[int, ProductsInForce, FeedStatistics], Observable[Frame]]
 """Makes a line, given its number, its products, and where to count."""
@@ -131,7 +135,8 @@ class _Lines:
         self._statistics = statistics
         self._observer = observer
         self._scheduler = scheduler
-        self._allocation = Allocation(spread.products_per_connection)
+        self._allocation = Allocation(spread.products_per_connection, MOST_LINES // spread.connections)
+        self._left_out: tuple[str, ...] = ()
         self._lines: dict[int, _Line] = {}
         self._lock = threading.RLock()
         self._emission = threading.Lock()
@@ -144,6 +149,7 @@ class _Lines:
                 return
             self._seen = self._products.current
             self._allocation.allot(self._seen)
+            self._tell_left_out()
             wanted = {
                 group * self._spread.connections + copy: products
                 for group, products in self._allocation.groups.items()
@@ -165,6 +171,17 @@ class _Lines:
             self._lines.clear()
         for subscription in ended:
             subscription.dispose()
+
+    def _tell_left_out(self) -> None:
+        before, self._left_out = self._left_out, self._allocation.left_out
+        if self._left_out and self._left_out != before:
+            logger.error(
+                "[LINES] {} products are not fed, as there would be more than {} connections: {}. Raise "
+                "products_per_connection, lower connections, or ask for fewer products, and start again",
+                len(self._left_out),
+                MOST_LINES,
+                shorten(", ".join(self._left_out), _TOLD),
+            )
 
     def _have(self, number: int, products: tuple[str, ...]) -> None:
         line = self._lines.get(number)

@@ -16,6 +16,7 @@ from tenacity import RetryCallState, Retrying, wait_exponential, wait_random_exp
 from operators import retry_with_backoff
 from rxbridge.channels import FEED_URLS, FeedName, wire_name
 from rxbridge.coinbase.advanced_protocol import ADVANCED, signed
+from rxbridge.coinbase.allocation import require_room
 from rxbridge.coinbase.connection import Plan, connection
 from rxbridge.coinbase.continuity import NUMBERED_BOOKS, until_frames_are_lost
 from rxbridge.coinbase.exchange_protocol import EXCHANGE
@@ -112,7 +113,8 @@ def frames(
             for one that is in doubt again and again.
         in_doubt: Order books that are to begin anew at once, on either feed, which may change while it runs.
         products_per_connection: The most products that one connection brings; more are spread over several, one of
-            which stays with a product for as long as that is wanted. None for all on one.
+            which stays with a product for as long as that is wanted. None for all on one. There are 1000 connections
+            at most; products that are added beyond what they may bring are told of, and left out.
         connections: How many connections bring each product. With two or more, what comes is emitted as often, and the
             end of one costs nothing.
         reconnect: If not, whatever ends the first connection is the error of this Observable.
@@ -149,6 +151,7 @@ def frames(
         raise ConfigError("backoff_maximum_seconds", f"{backoff_maximum_seconds} is below the minimum")
     spoken = _protocol(feed, key_file, (api_key, api_secret, api_passphrase))
     in_force = products if isinstance(products, ProductsInForce) else ProductsInForce(products)
+    require_room(len(in_force.current), products_per_connection, connections)
     plan = Plan(
         endpoint=Endpoint.of(FEED_URLS[feed] if url is None else url, ca_file),
         protocol=spoken,

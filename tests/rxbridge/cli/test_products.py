@@ -125,3 +125,22 @@ def test_check_resolves_wildcards_before_it_subscribes(command: Start, listing: 
 
     assert lines["products"] == "ok    products: *-USD means 2 products: BTC-USD, ETH-USD"
     assert lines["feed"].endswith("subscription of BTC-USD, ETH-USD")
+
+
+@pytest.mark.parametrize("name", ["check", "run"])
+def test_products_that_take_too_many_connections_are_refused(command: Start, listing: str, name: str) -> None:
+    with Simulator() as simulator:
+        refused = command(
+            *(name, "--feed-url", simulator.url, "--products", "*-USD"),
+            PULSESTREAM_API_KEY="any-key-at-all",
+            PULSESTREAM_API_URL=simulator.rest_url,
+            RXBRIDGE_BACKFILL_URL=listing,
+            RXBRIDGE_JOURNAL_MAX_BYTES="1MB",
+            RXBRIDGE_FEED_CONNECTIONS="600",
+            RXBRIDGE_FEED_PRODUCTS_PER_CONNECTION="1",
+        )
+        assert refused.wait() == 78
+
+    says = "feed.products_per_connection: 2 products, 1 on a connection and each by 600, take 1,200 connections"
+    assert says in refused.stdout + refused.stderr
+    assert "set it to 2 or more" in refused.stdout + refused.stderr

@@ -17,7 +17,7 @@ from rxbridge import coinbase
 from rxbridge.coinbase import ProductsInForce
 from rxbridge.coinbase.allocation import Allocation
 from rxbridge.coinbase.lines import OPENING_SECONDS, Pace, Spread, lines
-from rxbridge.errors import SubscriptionRejected
+from rxbridge.errors import ConfigError, SubscriptionRejected
 from rxbridge.messages import Frame, line_of
 from rxbridge.simulator import Simulator
 from rxbridge.telemetry.statistics import FeedStatistics
@@ -37,6 +37,17 @@ def test_every_product_is_in_one_group_and_stays_there(lists: list[list[str]], l
         assert sorted(product for product, _ in placed) == sorted(products)
         assert all(before[product] == number for product, number in placed if product in before)
         assert all(0 < len(group) <= largest for group in allocation.groups.values())
+
+
+@given(st.lists(_names, min_size=1, max_size=6), st.integers(1, 3), st.integers(1, 4))
+def test_beyond_the_most_groups_products_are_left_out(lists: list[list[str]], largest: int, most: int) -> None:
+    allocation = Allocation(largest, most)
+    for products in lists:
+        allocation.allot(products)
+        placed = [product for group in allocation.groups.values() for product in group]
+        assert sorted([*placed, *allocation.left_out]) == sorted(products)
+        assert all(0 <= number < most for number in allocation.groups)
+        assert not allocation.left_out or len(placed) == largest * most
 
 
 @given(st.lists(_names, min_size=1, max_size=6))
@@ -168,6 +179,52 @@ def test_where_nothing_at_all_is_taken_that_is_the_error(simulator: Simulator, t
         subscription.dispose()
 
     assert isinstance(taken.error, SubscriptionRejected)
+
+
+@pytest.mark.parametrize(
+    ("products", "connections", "setting", "says"),
+    [
+        (1001, 1, "products_per_connection", "set it to 2 or more"),
+        (501, 2, "products_per_connection", "each by 2, take 1,002 connections, and 1,000 are the most"),
+        (1, 1001, "connections", "1000 are the most"),
+    ],
+)
+def test_more_connections_than_have_a_number_of_their_own_are_refused(
+    products: int, connections: int, setting: str, says: str
+) -> None:
+    names = [f"P{number}-USD" for number in range(products)]
+    with pytest.raises(ConfigError, match=says) as refused:
+        coinbase.frames(names, products_per_connection=1, connections=connections)
+    assert refused.value.setting == setting
+
+
+def test_a_list_that_grows_beyond_all_connections_is_told_of_and_none_takes_the_number_of_another(
+    log: list[str],
+) -> None:
+    products = ProductsInForce([f"P{number}-USD" for number in range(499)])
+    made: dict[int, ProductsInForce] = {}
+    scheduler = TestScheduler()
+
+    def make(number: int, these: ProductsInForce, _statistics: FeedStatistics) -> Observable[Frame]:
+        made[number] = these
+        return source
+
+    source = Subject[Frame]()
+    spread = Spread(1, 2, rejected_seconds=60.0, pace=Pace(0.0))
+    frames = lines(products, make, spread, FeedStatistics(), scheduler)
+    subscription = frames.subscribe(lambda _frame: None)
+    scheduler.advance_to(1000)
+    products.set([*products.current, "NEW-1", "NEW-2", "NEW-3"])
+    source.on_next(Frame(b"", 1, 1, 0))
+    source.on_next(Frame(b"", 2, 1, 1))
+    scheduler.advance_to(2000)
+    subscription.dispose()
+
+    assert sorted(made) == list(range(1000))
+    assert made[998].current == made[999].current == ("NEW-1",)
+    told = [line for line in log if "are not fed" in line]
+    assert len(told) == 1
+    assert "2 products are not fed, as there would be more than 1000 connections: NEW-2, NEW-3" in told[0]
 
 
 def test_a_line_that_was_refused_once_and_works_by_now_is_not_taken_for_refused(taken: Taken) -> None:
