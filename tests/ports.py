@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Iterator
 from itertools import count, islice
 
 FIRST, LAST = 20_000, 32_000
@@ -13,7 +14,10 @@ FIRST, LAST = 20_000, 32_000
 WORKERS = 16
 """Each process of the tests has a stretch of its own, so that two of them are not given the same one."""
 
-_given = count(os.getpid())
+_APART = 41
+
+_given: dict[int, Iterator[int]] = {}
+"""The numbers that are to be tried next, by process: one that was forked begins somewhere else than its parent goes on."""
 
 
 def free_port() -> int:
@@ -23,7 +27,8 @@ def free_port() -> int:
     # Whatever else runs tests at the same time, with no number, has the other half.
     stretch = int(worker) % WORKERS if worker else WORKERS + os.getpid() % WORKERS
     first = FIRST + stretch * size
-    for number in islice(_given, size):
+    given = _given.setdefault(os.getpid(), count(os.getpid() * _APART))
+    for number in islice(given, size):
         port = first + number % size
         with socket.socket() as probe:
             try:
