@@ -17,7 +17,7 @@ WORKERS = 16
 _APART = 41
 
 _given: dict[int, Iterator[int]] = {}
-"""The numbers that are to be tried next, by process: one that was forked begins somewhere else than its parent goes on."""
+"""The numbers that are to be tried next, by process: a forked one begins somewhere else than its parent goes on."""
 
 
 def free_port() -> int:
