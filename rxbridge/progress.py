@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
+from loguru import logger
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from rxbridge.custom_pipelines import STRIDE_FRAMES, Holdings, add_checkpoint, rebuild_from
+from rxbridge.custom_pipelines import STRIDE_FRAMES, Holdings, add_checkpoint, has_lost_state, rebuild_from
 from rxbridge.events import EncodedEvent
 from rxbridge.journal import DeadLetter, Journal
 from rxbridge.messages import Frame
@@ -64,6 +65,12 @@ class Progress:
         """
         read = self._reading.offset
         begin = rebuild_from(self._journal, STATE_CONSUMER, read)
+        if has_lost_state(self._journal, STATE_CONSUMER, read):
+            logger.warning(
+                "[LET GO] The journal was full, and has no more what your pipelines had open: it is made of the frames "
+                "from {} on. Raise journal.max_bytes",
+                begin + 1,
+            )
         self._holdings = Holdings(begin)
         add_checkpoint(self._journal, read, begin)
         self._checked_at = read

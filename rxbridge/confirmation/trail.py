@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 
 from loguru import logger
 
@@ -14,11 +15,14 @@ from rxbridge.confirmation.reading import EventMaker, read_frames, without_proof
 from rxbridge.confirmation.resent import Resent
 from rxbridge.confirmation.ripening import Ripening
 from rxbridge.custom_pipelines import (
+    BUILTIN,
     BUILTIN_ONLY,
     WARM_UP_FRAMES,
     Holdings,
     Pipelines,
     Run,
+    has_lost_state,
+    read_checkpoints,
     read_history,
     read_withheld,
     rebuild_from,
@@ -76,6 +80,9 @@ class Trail:
         self._after_seconds = after_seconds
         self._statistics = statistics
         self._clock = clock
+        self._channels = channels
+        self._rules = rules
+        self._pipelines = pipelines
         self._ripening = Ripening(after_seconds, clock, first_seconds=first_seconds)
         self._resent = Resent()
         self._left = False
@@ -84,21 +91,30 @@ class Trail:
         self._holdings: Holdings | None = None
         self._released = 0
         self._withheld: dict[tuple[str, int], str] = {}
-        begin, run = self._run(pipelines)
-        held = rules_as_delivered(journal, rules)
+        self._begin = 0
+        self._judged_after = 0.0
+        self._pass_over()
+        self._make = self._maker()
+
+    def _maker(self) -> EventMaker:
+        """What makes the events of the frames behind the position, as the delivery did."""
+        journal = self._journal
+        run = self._run()
+        held = rules_as_delivered(journal, self._rules)
         before = read_frames(journal, max(self._position - WARM_UP_FRAMES, 0), self._position)
         # Another process may feed the journal, and begin to ask for other channels.
-        asked = FollowedChannels(journal, channels)
+        asked = FollowedChannels(journal, self._channels)
         has_books = asked.has_asked(CHANNEL, after=self._position)
-        self._make = EventMaker(
+        make = EventMaker(
             channels=asked,
             rules=held,
             seen=ids(before, asked),
             kept_books=resumed(held, journal, self._position, once_more=True) if has_books else Books(held),
             run=run,
         )
-        for frame in read_frames(journal, begin, self._position):
-            self._make(frame)
+        for frame in read_frames(journal, self._begin, self._position):
+            make(frame)
+        return make
 
     def step(self) -> float | None:
         """Do what can be done now: a stretch, or a look for what was sent again.
@@ -128,18 +144,45 @@ class Trail:
         """Whether a shutdown left a request of which nothing is known; no further steps should be taken then."""
         return self._left
 
-    def _run(self, pipelines: Pipelines) -> tuple[int, Run]:
-        """From where to read, and how, so that users' pipelines have the state that they had at the cursor."""
-        if not pipelines.custom:
-            return self._position, Run(pipelines)
-        begin = rebuild_from(self._journal, STATE_CONSUMER, self._position)
+    def _run(self) -> Run:
+        """How to read, from `_begin` on, so that users' pipelines have the state that they had at the position."""
+        self._begin = self._position
+        if not self._pipelines.custom:
+            return Run(self._pipelines)
+        begin = self._begin = rebuild_from(self._journal, STATE_CONSUMER, self._position)
+        self._judged_after = inf if has_lost_state(self._journal, STATE_CONSUMER, self._position) else 0
         self._holdings = Holdings(begin)
         self._withheld = read_withheld(self._journal, begin)
-        counts = read_history(self._journal).counts
-        return begin, Run(pipelines, self._position, counts, self._withheld, self._holdings)
+        history = read_history(self._journal)
+
+        def counts(name: str, offset: int) -> bool:
+            return (name == BUILTIN or offset > self._judged_after) and history.counts(name, offset)
+
+        return Run(self._pipelines, self._position, counts, self._withheld, self._holdings)
+
+    def _pass_over(self) -> bool:
+        """Move on behind frames that a full journal has let go; whether there were any."""
+        gone = self._journal.size().kept_after
+        if gone <= self._position:
+            return False
+        last = min(gone, self._journal.cursor(DELIVERY))
+        if last > self._position:
+            logger.warning(
+                "[LET GO] What PulseStream has lost of the frames {} to {} is not noticed: the journal was full, and "
+                "has them no more. Raise journal.max_bytes, or lower delivery.confirm_after_seconds",
+                self._position + 1,
+                last,
+            )
+        self._position = gone
+        return True
 
     def _next_stretch(self, ripe: int) -> None:
         """Look for the events of the next frames, and move on behind them."""
+        if self._pass_over():
+            # Books and pipelines have missed what is gone: as after a restart, they go by what is kept.
+            self._make = self._maker()
+            if ripe <= self._position:
+                return
         events, end = self._read_stretch(ripe)
         everything = self._mode == "all" or self._suspicious
         chosen = events if everything else [*events[SAMPLE - 1 : -1 : SAMPLE], *events[-1:]]
@@ -161,13 +204,24 @@ class Trail:
         if self._holdings is not None:
             # Their dead letters were written before the frames were acknowledged.
             self._withheld.update(read_withheld(self._journal, self._position))
+        if self._judged_after == inf:
+            # From here on the state depends on nothing that is gone.
+            judged = (known.settled for known in read_checkpoints(self._journal) if known.released >= self._begin)
+            self._judged_after = next(judged, inf)
+        reached = self._position
         for number, frame in enumerate(read_frames(self._journal, self._position, ripe), 1):
+            if frame.offset > reached + 1 and self._journal.size().kept_after > reached:
+                break
+            reached = frame.offset
             for event in self._make(frame):
                 made.append(event)
                 size += len(event.body)
             if len(made) >= STRETCH_EVENTS or size >= _STRETCH_BYTES or number >= _STRETCH_FRAMES:
                 end = frame.offset
                 break
+        if end > reached and self._journal.size().kept_after > reached:
+            # The others went while these were read: the next stretch passes them over.
+            end = reached
         excused = without_proof(self._journal, self._position, end)
         return [event for event in made if event not in excused], end
 

@@ -4,9 +4,9 @@ They run between journal and batch, all of them a frame at a time and on one thr
 time. So what they make is a function of the frames alone: a restart, the confirmation and the audit make it again.
 """
 
-from rxbridge.custom_pipelines.checkpoints import STRIDE_FRAMES, add_checkpoint, judged_after
+from rxbridge.custom_pipelines.checkpoints import STRIDE_FRAMES, add_checkpoint, judged_after, read_checkpoints
 from rxbridge.custom_pipelines.history import History, counts_always, read_history, record_pipelines
-from rxbridge.custom_pipelines.holdings import WARM_UP_FRAMES, Holdings, rebuild_from, release
+from rxbridge.custom_pipelines.holdings import WARM_UP_FRAMES, Holdings, has_lost_state, rebuild_from, release
 from rxbridge.custom_pipelines.loading import (
     BUILTIN,
     BUILTIN_ONLY,
@@ -34,8 +34,10 @@ __all__ = [
     "add_checkpoint",
     "counts_always",
     "custom_events",
+    "has_lost_state",
     "judged_after",
     "load_pipelines",
+    "read_checkpoints",
     "read_history",
     "read_withheld",
     "rebuild_from",

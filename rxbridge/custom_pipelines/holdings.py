@@ -48,6 +48,9 @@ class Holdings:
 def rebuild_from(journal: Journal, consumer: str, settled: int) -> int:
     """The offset after which a restart reads again, to have the state as it was when all up to `settled` was done.
 
+    Where the journal has had to let go of what that takes, it is the offset behind which it has everything; see
+    `has_lost_state`.
+
     Args:
         journal: The journal.
         consumer: The name under which the state's offset is acknowledged; it makes itself known, if it is new.
@@ -56,14 +59,24 @@ def rebuild_from(journal: Journal, consumer: str, settled: int) -> int:
     Raises:
         JournalError: The journal cannot be written.
     """
+    oldest = min(journal.size().kept_after, settled)
     if journal.recall(consumer):
-        return max(min(journal.cursor(consumer), settled - WARM_UP_FRAMES), 0)
+        return max(min(journal.cursor(consumer), settled - WARM_UP_FRAMES), oldest, 0)
     # New here: what is kept of the last frames gives it a better start than nothing.
-    begin = max(settled - WARM_UP_FRAMES, 0)
+    begin = max(settled - WARM_UP_FRAMES, oldest, 0)
     journal.acknowledge(consumer, begin)
     # A cursor of 0 may be that of one who needs everything, or of one whom nobody knows.
     journal.remember(consumer, b"known")
     return begin
+
+
+def has_lost_state(journal: Journal, consumer: str, settled: int) -> bool:
+    """Whether the journal has no more what the state needs: what `rebuild_from` offers makes a part of it only.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    return journal.cursor(consumer) < min(journal.size().kept_after, settled)
 
 
 def release(journal: Journal, consumer: str) -> None:
