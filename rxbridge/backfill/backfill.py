@@ -100,6 +100,7 @@ class Backfill:
             clock=clock,
         )
         self._memory = Memory(journal, marks, delivery_consumers)
+        self._starts_after = 0
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._ended = threading.Event()
@@ -107,7 +108,12 @@ class Backfill:
         self._worker: Worker | None = None
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """Begin; returns at once. Call it before anything is received: what the journal has by then is of runs before.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        self._starts_after = self._journal.size().last_offset
         self._thread = threading.Thread(target=self._run, name="rxbridge-backfill", daemon=True)
         self._thread.start()
 
@@ -176,6 +182,7 @@ class Backfill:
                     self._rest,
                     self._memory,
                     lambda: self._plan,
+                    starts_after=self._starts_after,
                     statistics=self.statistics,
                     stopping=self._stopping,
                     wake=self._wake,

@@ -16,96 +16,17 @@ up to which all is decided, and what came later by connections that have ended i
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple, TypeAlias
 
-import msgspec
-
-from rxbridge.backfill.order_numbers import OrderNumbers
+from rxbridge.backfill.coverage_state import Break, CoverageState, Covered, Line
+from rxbridge.backfill.silences import UNREADABLE, Silence
 from rxbridge.messages import line_of
 
 LOST_NANOSECONDS = 60 * 10**9
 """A line that brings nothing for so long, while another one does, does not bridge a break of that one: its connection
 is dead, or it is no more. A line that is well brings a heartbeat a second."""
 
-UNREADABLE = -1
-"""Stands for the number of lost frames where one could not be read, or the journal had no room for some."""
-
 _LOOK_NANOSECONDS = 10**9
 _TOGETHER_NANOSECONDS = 10**9
-
-
-class Silence(NamedTuple):
-    """A channel brought nothing, or not all, of some products from `first` to `last`: nanoseconds since the Unix epoch.
-
-    After a disconnect a product's silence ends when Coinbase acknowledges its subscription, or sends something of it,
-    whichever comes first: one that is refused after a disconnect has a silence of its own. Within a connection it lies
-    between two frames of Advanced Trade, or of an Exchange product's orders, where their numbers say that `lost_frames`
-    were lost in between; or from a frame to the snapshot of a book that could not be followed any more, where
-    `lost_frames` is `UNREADABLE`.
-    """
-
-    channel: str
-    products: tuple[str, ...]
-    first: int
-    last: int
-    lost_frames: int = 0
-
-
-class Break(NamedTuple):
-    """The silence of one product, see `Silence`; `last` is 0 while it lasts."""
-
-    first: int
-    lost_frames: int = 0
-    last: int = 0
-
-
-class Line(msgspec.Struct):
-    """One of the connections that are kept up at the same time.
-
-    Attributes:
-        connection: The present one.
-        last_at: When its newest frame was received: nanoseconds since the Unix epoch.
-        index: The place of its newest frame on the connection; -1 before the first.
-        sequence: The number of its newest frame that has one, as those of Advanced Trade; -1 before the first.
-        brings: By channel, the products that it brings, and since when.
-        orders: By product, the numbers of the channel `full`.
-    """
-
-    connection: int
-    last_at: int
-    sequence: int = -1
-    index: int = -1
-    brings: dict[str, dict[str, int]] = {}
-    orders: dict[str, OrderNumbers] = {}
-
-
-class Covered(msgspec.Struct):
-    """What is known of one product on one channel.
-
-    Attributes:
-        decided_to: Up to this moment it is known what came and what did not, in nanoseconds since the Unix epoch.
-        brought: Later times in which connections brought it that have ended by now: from when to when.
-    """
-
-    decided_to: int
-    brought: list[tuple[int, int]] = []
-
-
-Silent: TypeAlias = dict[str, dict[str, Break]]
-
-
-class CoverageState(msgspec.Struct):
-    """What is to be remembered of a `Coverage`.
-
-    Attributes:
-        lines: By number.
-        silent: By channel and product, silences that last, or that have ended and were not taken yet.
-        covered: By channel and product, what else is known.
-    """
-
-    lines: dict[int, Line] = {}
-    silent: Silent = {}
-    covered: dict[str, dict[str, Covered]] = {}
 
 
 class Coverage:
@@ -122,13 +43,12 @@ class Coverage:
         self._lines = state.lines
         self._channels = tuple(channels)
         self._products = frozenset(products)
-        self._wanted_again: dict[str, int] = {}  # when, of products that were not wanted for a while
+        self._coming: frozenset[str] = frozenset()
+        self._wanted_since: dict[str, int] = {}  # of products that were not wanted for a while, or ever
         self._silences: list[Silence] = []
         self._decided: list[Silence] = []
         self._looked_at = 0
-        for channel in channels:
-            state.silent.setdefault(channel, {})
-            state.covered.setdefault(channel, {})
+        self._begin_channels()
 
     @property
     def state(self) -> CoverageState:
@@ -143,9 +63,8 @@ class Coverage:
     def keep_products(self, products: Collection[str], now: int) -> None:
         """From now on these are all; a silence of any other ends here, at `now`, in nanoseconds since the epoch."""
         gone = self._products - frozenset(products)
-        back = self._wanted_again.keys() & frozenset(products) - self._products
-        self._wanted_again |= dict.fromkeys(gone | back, now)
-        self._products = frozenset(products)
+        self._wanted_since |= dict.fromkeys(self._products ^ frozenset(products), now)
+        self._products, self._coming = frozenset(products), frozenset()
         for channel in self._channels:
             self._end(channel, gone, now)
             self._take_ended(channel)
@@ -154,6 +73,40 @@ class Coverage:
                 for line in self._lines.values():
                     line.brings.get(channel, {}).pop(product, None)
                     line.orders.pop(product, None)
+
+    def expect_products(self, products: Collection[str]) -> None:
+        """These are about to be wanted: what is heard of them counts, and no silence of them yet."""
+        self._coming = frozenset(products)
+
+    def start_anew(self, channels: Sequence[str], products: Collection[str], now: int) -> None:
+        """Another run asks for these, of which something is received now: whatever was connected has ended before.
+
+        What neither run leaves out is silent from that end on. A silence of what is wanted no longer ends here, and
+        what was not wanted before has none.
+
+        Args:
+            channels: Channels whose data are lost while nothing brings them.
+            products: The products of those channels.
+            now: When its first frame was received: nanoseconds since the Unix epoch.
+        """
+        for line in self._lines.values():
+            self._break(line, line.last_at)
+        self._lines.clear()
+        self.keep_products(products, now)
+        for channel in set(self._channels) - set(channels):
+            self._end(channel, list(self._state.silent[channel]), now)
+            self._take_ended(channel)
+        self._channels = tuple(channels)
+        self._begin_channels()
+
+    def _begin_channels(self) -> None:
+        """Know nothing of any other channel or product: when it comes back, it was not wanted meanwhile."""
+        silent, covered = self._state.silent, self._state.covered
+        self._state.silent = {
+            channel: {product: one for product, one in silent.get(channel, {}).items() if product in self._products}
+            for channel in self._channels
+        }
+        self._state.covered = {channel: covered.get(channel, {}) for channel in self._channels}
 
     def follow(self, connection: int, received_at: int) -> Line:
         """The next frame of a connection was received; its line as it was before, unless the connection is new."""
@@ -231,12 +184,15 @@ class Coverage:
     def _bring(self, line: Line, channel: str, products: Iterable[str], now: int) -> None:
         brings = line.brings.setdefault(channel, {})
         covered = self._state.covered[channel]
-        new = [product for product in products if product not in brings and product in self._products]
+        new = [product for product in products if product not in brings and self._heeds(product)]
         self._end(channel, new, now)
         for product in new:
             brings[product] = now
             if product not in covered:
                 covered[product] = Covered(now)
+
+    def _heeds(self, product: str) -> bool:
+        return product in self._products or product in self._coming
 
     def _break(self, line: Line, at: int, lost_frames: int = 0) -> None:
         """The line brings nothing any more since `at`; and of what nothing brings nobody knows since when."""
@@ -249,7 +205,7 @@ class Coverage:
             others = [line.brings.get(channel, ()) for line in self._lines.values()]
             for product in self._products.difference(silent, brought.get(channel, ()), *others):
                 known = covered[product].decided_to if product in covered else 0
-                covered[product] = Covered(max(at, known, self._wanted_again.get(product, 0)))
+                covered[product] = Covered(max(at, known, self._wanted_since.get(product, 0)))
                 silent[product] = Break(covered[product].decided_to, lost_frames)
             self._take_ended(channel)
         self._tell_decided()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rxbridge.backfill.coverage import Coverage, Line, Silence
+from rxbridge.backfill.coverage import Coverage
+from rxbridge.backfill.coverage_state import Line
+from rxbridge.backfill.in_force import Wishes, asked_for, found_in_force
 from rxbridge.backfill.order_numbers import OrderNumbers
+from rxbridge.backfill.silences import Silence
 from rxbridge.backfill.spoilt import SpoiltBooks, is_usable
 from rxbridge.backfill.state import State, at_rest, awake
 from rxbridge.backfill.tracker import Tracker
@@ -62,6 +65,8 @@ class Follower:
         channels: Channels whose data are lost while there is no connection.
         quoted: The products of those channels.
         grace_seconds: How long a trade may be late before it counts as missing.
+        starts_after: The last frame that was there when this run began, up to which holds what the run before asked
+            for. None: the state is of this run.
 
     Attributes:
         offset: The last frame that was followed.
@@ -78,25 +83,38 @@ class Follower:
         channels: Sequence[str],
         quoted: Sequence[str],
         grace_seconds: float,
+        starts_after: int | None = None,
     ) -> None:
+        asked = asked_for(products, channels, quoted)
+        before = state.in_force or found_in_force(state.coverage, asked)
+        self._wishes = Wishes(before, state.to_come, asked, starts_after)
         self.offset: int = state.offset
         self.trackers: dict[str, Tracker] = awake(state.products)
         self._followed: frozenset[str] = frozenset()
-        self.add_products(products)
-        self._coverage = Coverage(state.coverage, channels, quoted)
+        self._coverage = Coverage(state.coverage, before.channels, before.quoted)
+        self._follow_wishes()
         self._grace_seconds = grace_seconds
         self._quoted_to = state.quoted_to
-        self._has_books = "level2" in channels
         self._spoilt = SpoiltBooks(state.spoilt)
         self._before = 0  # when the frame before was received, of the same connection
         self._line: Line | None = None  # of the frame that is followed
         self.suspects: dict[str, int] = dict.fromkeys(state.suspects, 0)
 
-    def add_products(self, products: Iterable[str]) -> None:
-        """Follow these products' trades as well, each from its first one on, or from where it was left."""
+    @property
+    def followed(self) -> frozenset[str]:
+        """Whose trades are followed. What is known of any other stands still, but for trades that come all the same."""
+        return self._followed
+
+    def add_products(self, products: Iterable[str], quoted: Sequence[str]) -> None:
+        """Follow these products' trades as well, each from its first one on, or from where it was left.
+
+        Args:
+            products: Whose trades.
+            quoted: Of which anything may be heard from now on, while its silence costs nothing yet.
+        """
         self._followed = self._followed.union(products)
-        for product in self._followed:
-            self.trackers.setdefault(product, Tracker())
+        self._track()
+        self._coverage.expect_products(quoted)
 
     def keep_products(self, products: Iterable[str], quoted: Sequence[str], now: int) -> None:
         """From now on these are all; of the others, what is missing stays missing.
@@ -106,8 +124,9 @@ class Follower:
             quoted: Of which it costs something if a channel is silent. A silence of any other ends here.
             now: Nanoseconds since the Unix epoch.
         """
-        self._followed = frozenset(products)
-        self._coverage.keep_products(quoted, now)
+        if self._wishes.change(products, quoted):
+            self._coverage.keep_products(quoted, now)
+        self._follow_wishes()
 
     def begin_again(self, trackers: Mapping[str, Tracker], *, offsets_begin_again: bool) -> None:
         """Follow all frames anew, from the first, with these trackers; disconnects that are on record stay so."""
@@ -115,6 +134,7 @@ class Follower:
         self.trackers = dict(trackers)
         if offsets_begin_again:
             self._quoted_to = 0
+            self._wishes.forget_offsets()
 
     def state(self) -> State:
         """What is to be remembered."""
@@ -125,6 +145,8 @@ class Follower:
             spoilt=self._spoilt.state,
             suspects=sorted(self.suspects),
             quoted_to=self._quoted_to,
+            in_force=self._wishes.in_force,
+            to_come=self._wishes.to_come,
         )
 
     @property
@@ -173,7 +195,8 @@ class Follower:
         if not isinstance(message, (Trade, Heartbeat, Ticker)):
             return
         tracker = self.trackers.get(message.product_id or "")
-        if tracker is None:
+        if tracker is None or not (isinstance(message, Trade) or message.product_id in self._followed):
+            # What was traded while nobody asked for it is missing when somebody does again, and not before.
             return
         if isinstance(message, Heartbeat):
             # 0 means that it is not known.
@@ -199,7 +222,20 @@ class Follower:
             self._spoilt.begin(message.frame.connection, product)
         return not self._spoilt.waits(message.frame.connection, product)
 
+    def _follow_wishes(self) -> None:
+        self._followed = self._wishes.all_followed
+        self._track()
+        self._has_books = "level2" in self._wishes.in_force.channels
+
+    def _track(self) -> None:
+        for product in self._followed:
+            self.trackers.setdefault(product, Tracker())
+
     def _follow_connection(self, frame: Frame) -> None:
+        if self._wishes.starts(frame.offset):
+            wish = self._wishes.in_force
+            self._coverage.start_anew(wish.channels, wish.quoted, frame.received_at)
+            self._follow_wishes()
         line = self._line = self._coverage.follow(frame.connection, frame.received_at)
         self._before = line.last_at
         self._spoilt.forget_before(frame.connection)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from rxbridge.backfill.coverage import CoverageState
+from rxbridge.backfill.coverage_state import CoverageState
+from rxbridge.backfill.in_force import Change, InForce
 from rxbridge.backfill.tracker import Hole, Tracker
 
 _VERSION = 2
@@ -34,6 +35,8 @@ class State(msgspec.Struct):
         damage: Stands for the damage to the journal that was dealt with.
         since: Nanoseconds since the Unix epoch: the products in `reaching` are still to be followed from then on.
         reaching: Those products.
+        in_force: What was asked for as of that frame; None in a note of an older version.
+        to_come: What starts have asked for of which nothing was read yet.
         version: Of this shape.
     """
 
@@ -46,6 +49,8 @@ class State(msgspec.Struct):
     damage: str = ""
     since: int = 0
     reaching: list[str] = []
+    in_force: InForce | None = None
+    to_come: list[Change] = []
     version: int = _VERSION
 
 

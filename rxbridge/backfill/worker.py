@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from loguru import logger
 
-from rxbridge.backfill.coverage import UNREADABLE, Silence
 from rxbridge.backfill.desk import Desk, Rest
 from rxbridge.backfill.errands import Errand, Filling, Limits
 from rxbridge.backfill.follower import Follower
 from rxbridge.backfill.ledger import Ledger
 from rxbridge.backfill.memory import Memory, damage_to
 from rxbridge.backfill.reporter import Reporter
+from rxbridge.backfill.silences import reason_of
 from rxbridge.backfill.state import State
 from rxbridge.errors import RestRefused
 from rxbridge.journal import Journal
@@ -61,6 +61,7 @@ class Worker:
         rest: Coinbase's REST API.
         memory: What outlives it.
         newest_plan: Says what to do now; only the products of it may change.
+        starts_after: The last frame that was there when this run began.
         statistics: Where to count.
         stopping: Tells it to stop.
         wake: Is set when there is an answer, and by who has set `stopping`.
@@ -76,6 +77,7 @@ class Worker:
         memory: Memory,
         newest_plan: Callable[[], Plan],
         *,
+        starts_after: int,
         statistics: BackfillStatistics,
         stopping: threading.Event,
         wake: threading.Event,
@@ -85,6 +87,7 @@ class Worker:
         self._newest_plan: Callable[[], Plan] = newest_plan
         plan = newest_plan()
         self._plan: Plan = plan
+        self._kept_plan: Plan | None = None  # a worker before may have ended before it was remembered what changed
         self._stopping = stopping
         self._wake = wake
         self._ledger = Ledger(journal, statistics)
@@ -104,12 +107,14 @@ class Worker:
         self._damage = state.damage
         self._reaching = set(state.reaching)
         self._reaching_since = state.since
+        is_start = state.offset <= starts_after or state.offset > journal.size().last_offset
         self._follower = Follower(
             state,
             products=plan.products,
             channels=plan.unreplayable_channels,
             quoted=plan.quoted_products,
             grace_seconds=plan.grace_seconds,
+            starts_after=starts_after if is_start else None,
         )
         self._check_damage()
 
@@ -144,13 +149,11 @@ class Worker:
             self._desk.answer()
             self._append()
             if not self._unread:  # else what was fetched would count twice
-                self._reporter.look(self._follower.missing)
+                self._reporter.look(self._missing)
             if caught_up and not (self._unread or self._ledger.has_waiting):
                 self._take_on()
                 self._desk.ask()
-            self._is_caught_up = caught_up and not (
-                self._unread or self._follower.missing or self._reaching or self._follower.suspects
-            )
+            self._is_caught_up = caught_up and not (self._unread or self._missing or self._has_questions)
             self._save_when_due()
             if caught_up and not self._ledger.has_waiting:
                 self._wait()
@@ -160,38 +163,57 @@ class Worker:
     def _read(self) -> bool:
         """Follow the next frames; whether those are all there are."""
         newest = self._newest_plan()
-        if newest is not self._plan:
-            self._follower.add_products(newest.products)
+        if newest is not self._kept_plan:
+            self._follower.add_products(newest.products, newest.quoted_products)
         frames = self._journal.read(self._follower.offset, _READ_FRAMES)
         if frames:
             self._is_caught_up = False  # before the offset says that they were read: see `idle`
             self._follower.follow(frames, time.monotonic())
         caught_up = len(frames) < _READ_FRAMES and sum([len(frame.data) for frame in frames]) < _READ_BYTES
-        if newest is not self._plan and caught_up:
+        if newest is not self._kept_plan and caught_up:
             # Not before: a disconnect, or a loss, that was not read of yet has cost what was asked for then.
-            self._plan = newest
+            self._plan = self._kept_plan = newest
             self._follower.keep_products(newest.products, newest.quoted_products, int(newest.clock() * 1e9))
         for silence in self._follower.take_silences():
-            reason = _reason(silence)
+            reason = reason_of(silence)
             self._ledger.record_missing_quotes(silence.channel, silence.products, silence.first, silence.last, reason)
         self._unread = self._unread and not caught_up
         return caught_up
 
     def _take_on(self) -> None:
         """Begin errands for whatever there is to do."""
+        if not self._wants_trades:
+            return
         now = time.monotonic()
+        followed = self._follower.followed
         for product, tracker in self._follower.trackers.items():
             if self._desk.has(product):
                 continue
             filling = Filling(product, tracker, self._ledger, self._plan.limits, clock=self._plan.clock)
-            if product in self._reaching:
+            if product in self._reaching and product in followed:
                 self._desk.begin(product, self._reach_back(product, filling))
             elif tracker.holes:
                 for first, last in tracker.news(now):
                     self._reporter.found(product, first, last)
                 self._desk.begin(product, filling.fill())
-            elif product in self._follower.suspects:
+            elif product in self._follower.suspects and product in followed:
                 self._desk.begin(product, self._look(product, filling))
+
+    @property
+    def _wants_trades(self) -> bool:
+        """Whether trades are delivered; else whatever is missing waits until the feed is subscribed to them again."""
+        return bool(self._plan.products)
+
+    @property
+    def _missing(self) -> int:
+        """How many trades are to be fetched."""
+        return self._follower.missing if self._wants_trades else 0
+
+    @property
+    def _has_questions(self) -> bool:
+        """Whether REST is to be asked what is missing."""
+        asked_of = {*self._reaching, *self._follower.suspects}
+        return self._wants_trades and not self._follower.followed.isdisjoint(asked_of)
 
     def _look(self, product: str, filling: Filling) -> Errand:
         known_by = self._follower.suspects[product]
@@ -301,24 +323,3 @@ class Worker:
         self._ledger.begin_again()
         self._follower.begin_again(trackers, offsets_begin_again=offsets_begin_again)
         self._damage = damage
-
-
-def _reason(silence: Silence) -> str:
-    if silence.lost_frames == UNREADABLE:
-        seconds = (silence.last - silence.first) / 1e9
-        why = "a frame could not be read, or not be kept"
-        return f"{why}, so the book was not known until its next snapshot, for {seconds:.1f} s"
-    if silence.lost_frames and silence.channel == "full":
-        return (
-            f"messages were lost, {silence.lost_frames} by their numbers; "
-            "Coinbase does not say afterwards what became of the orders"
-        )
-    if silence.lost_frames:
-        return (
-            f"frames of the connection were lost, {silence.lost_frames} by their numbers; "
-            "Coinbase does not say afterwards what the channel brought in them"
-        )
-    if silence.last <= silence.first:
-        return "the connection was lost, for a time that nobody knows, as the clock was set back meanwhile"
-    seconds = (silence.last - silence.first) / 1e9
-    return f"the connection was lost; Coinbase does not say afterwards what the channel brought in {seconds:.1f} s"

@@ -9,7 +9,9 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rxbridge.backfill.coverage import Coverage, CoverageState, Silence
+from rxbridge.backfill.coverage import Coverage
+from rxbridge.backfill.coverage_state import CoverageState
+from rxbridge.backfill.silences import Silence
 from rxbridge.messages import MOST_LINES, line_of
 
 SECOND = 10**9
@@ -153,3 +155,31 @@ def test_of_a_product_that_comes_back_only_the_time_in_which_it_was_wanted_is_to
     coverage.hear(new, CHANNEL, (BTC,), at(61), settled=True)
 
     assert seconds_of(coverage.take_silences()) == [(50, 61)]
+
+
+def test_a_product_that_is_new_was_not_silent_while_nobody_had_asked_for_it() -> None:
+    """Its connection had come to a standstill by then, and is replaced later."""
+    coverage = Coverage(CoverageState(), [CHANNEL], (BTC,))
+    old, new = connection(Up(0, 10, 20)), connection(Up(0, 40, 50))
+    coverage.follow(old, OPENED + 10 * SECOND).last_at = OPENED + 20 * SECOND
+    coverage.hear(old, CHANNEL, (BTC,), OPENED + 10 * SECOND, settled=True)
+    coverage.keep_products((BTC, ETH), OPENED + 30 * SECOND)
+    coverage.follow(new, OPENED + 40 * SECOND)
+    coverage.hear(new, CHANNEL, (BTC, ETH), OPENED + 41 * SECOND, settled=True)
+
+    silences = coverage.take_silences()
+    assert [(one.products, *seconds_of([one])) for one in silences] == [((BTC,), (20, 41)), ((ETH,), (30, 41))]
+
+
+def test_what_is_heard_of_a_product_that_is_about_to_be_wanted_counts() -> None:
+    coverage = Coverage(CoverageState(), [CHANNEL], (BTC,))
+    old, new = connection(Up(0, 10, 20)), connection(Up(0, 40, 50))
+    coverage.follow(old, OPENED + 10 * SECOND).last_at = OPENED + 20 * SECOND
+    coverage.expect_products((BTC, ETH))
+    coverage.hear(old, CHANNEL, (BTC, ETH), OPENED + 20 * SECOND, settled=True)
+    coverage.keep_products((BTC, ETH), OPENED + 30 * SECOND)
+    coverage.follow(new, OPENED + 40 * SECOND)
+    coverage.hear(new, CHANNEL, (BTC, ETH), OPENED + 41 * SECOND, settled=True)
+
+    (silence,) = coverage.take_silences()
+    assert (silence.products, seconds_of([silence])) == ((BTC, ETH), [(20, 41)])

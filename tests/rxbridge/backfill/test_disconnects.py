@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxbridge.backfill import UNREPLAYABLE, Backfill
-from rxbridge.backfill.coverage import Silence
 from rxbridge.backfill.follower import Follower
+from rxbridge.backfill.silences import Silence
 from rxbridge.backfill.state import State
 from rxbridge.events import event_id
 from rxbridge.journal import Journal, MemoryJournal

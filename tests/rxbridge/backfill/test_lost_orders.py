@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from rxbridge import coinbase
 from rxbridge.backfill import Backfill
-from rxbridge.backfill.coverage import Silence
 from rxbridge.backfill.follower import Follower
+from rxbridge.backfill.silences import Silence
 from rxbridge.backfill.state import State, decode, encode
 from rxbridge.coinbase.rest import RestClient
 from rxbridge.events.cleaning import whole

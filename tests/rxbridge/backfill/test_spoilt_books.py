@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from rxbridge.backfill import Backfill
-from rxbridge.backfill.coverage import UNREADABLE, Silence
 from rxbridge.backfill.follower import Follower
+from rxbridge.backfill.silences import UNREADABLE, Silence
 from rxbridge.backfill.state import State, decode, encode
 from rxbridge.journal import Journal
 from rxbridge.messages import Frame
