@@ -36,7 +36,9 @@ demo: $(VENV)/.demo ## simulator, embedded PulseStream and bridge together, then
 	@$(BIN)/rxbridge demo --seconds $(SECONDS)
 
 # Most of the tests wait for something most of the time: four at once are fast on two cores.
+# Hundreds of them are processes of their own, of which each would compile all modules where Python is told to keep none.
 test: check ## lint, types, layers, then every test
+	@$(BIN)/python -m compileall -q rxbridge operators tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 check: $(VENV)/.dev ## lint, types, layers

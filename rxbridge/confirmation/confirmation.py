@@ -20,7 +20,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_whe
 from rxbridge.confirmation.note import CONSUMER, STATE_CONSUMER, Mode, Note, read_note, write_note
 from rxbridge.confirmation.proving import Prover
 from rxbridge.confirmation.trail import Trail
-from rxbridge.custom_pipelines import BUILTIN_ONLY, Pipelines, rebuild_from, release
+from rxbridge.custom_pipelines import BUILTIN_ONLY, Pipelines, rebuild_from, record_pipelines, release
 from rxbridge.errors import JournalError
 from rxbridge.events import EventRules
 from rxbridge.journal import DeadLetter, Journal
@@ -113,8 +113,9 @@ class Confirmation:
         write_note(self._journal, Note(self._mode, busy=True))
         begin = self._journal.cursor(DELIVERY) if note.mode == "none" else self._journal.cursor(CONSUMER)
         self._journal.acknowledge(CONSUMER, begin)
-        # As the delivery will, but before the first trail asks by which rules its frames are delivered.
+        # As the delivery will, but before the first trail asks by what its frames are delivered.
         record_rules(self._journal, self._rules, self._journal.cursor(DELIVERY))
+        record_pipelines(self._journal, self._pipelines.names, self._journal.cursor(DELIVERY))
         if self._pipelines.custom:
             # Before the delivery lets go of frames that this one still needs.
             rebuild_from(self._journal, STATE_CONSUMER, begin)

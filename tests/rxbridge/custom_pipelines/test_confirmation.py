@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxbridge.confirmation import CONSUMER, Posted, Prover
+from rxbridge.confirmation import CONSUMER, Confirmation, Posted, Prover
 from rxbridge.confirmation.note import STATE_CONSUMER
 from rxbridge.confirmation.trail import Trail
+from rxbridge.custom_pipelines import read_history
 from rxbridge.events import EncodedEvent, EventRules
 from rxbridge.journal import MemoryJournal
 from rxbridge.messages import Frame
 from rxbridge.progress import CONSUMER as DELIVERY
+from rxbridge.pulsestream import PulseStreamClient
 from rxbridge.telemetry.statistics import ConfirmationStatistics
 from tests.rxbridge.custom_pipelines.support import Half, append, trade
 from tests.rxbridge.custom_pipelines.test_delivery import MARKETS, candles
@@ -141,3 +143,21 @@ def test_what_a_full_journal_lets_go_is_passed_over_and_so_is_what_began_in_it(*
         first_kept = [event.event_id for event in delivered if event.offset > 150]
         assert len(first_kept) > 5
         assert set(first_kept) <= posted.keys()
+
+
+def test_which_pipelines_run_is_noted_before_anything_is_looked_for() -> None:
+    half = Half(MemoryJournal(), candles)
+    with MemoryJournal() as journal, PulseStreamClient("http://127.0.0.1:9", "a-key-of-a-tenant") as client:
+        confirmation = Confirmation(
+            journal,
+            client,
+            mode="all",
+            channels=(),
+            rules=EventRules("test"),
+            statistics=ConfirmationStatistics(),
+            pipelines=half.pipelines,
+        )
+        confirmation.start()
+        confirmation.stop(1)
+
+        assert read_history(journal).stretches[-1].names == half.pipelines.names
