@@ -35,11 +35,11 @@ setup: $(VENV)/.dev ## create .venv with everything in it
 demo: $(VENV)/.demo ## simulator, embedded PulseStream and bridge together, then the audit (SECONDS=30)
 	@$(BIN)/rxbridge demo --seconds $(SECONDS)
 
-# Most of the tests wait for something most of the time: six at once are fast on two cores.
+# Most of the tests wait for something most of the time: four at once are fast on two cores.
 # Hundreds of them are processes of their own, of which each would compile all modules where Python is told to keep none.
 test: check ## lint, types, layers, then every test
 	@$(BIN)/python -m compileall -q rxbridge operators tests
-	$(BIN)/python -m pytest -n 6 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 check: $(VENV)/.dev ## lint, types, layers
 	$(BIN)/ruff check .
