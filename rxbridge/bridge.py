@@ -108,9 +108,11 @@ class Bridge:
             ConfigError: Nothing that trades is asked for.
             JournalError: The journal takes nothing, and other channels are asked for than before.
         """
-        if self._products is not None:
-            # Before the first frame that it is for, and before anybody looks.
-            self._record_channels()
+        try:
+            self._prepare()
+        except BaseException:
+            self._let_go()
+            raise
         if self._confirmation is not None:
             self._confirmation.start()
         if self._delivery is not None:
@@ -268,12 +270,11 @@ class Bridge:
         check_key(assembly.pulsestream_client(hasty), self._stopping)
         return self._clients.enter_context(assembly.pulsestream_client(self._settings.pulsestream))
 
-    def _record_channels(self) -> None:
-        try:
+    def _prepare(self) -> None:
+        """What the journal must know before anything starts; what this raises lets go of everything."""
+        if self._products is not None:
+            # Before the first frame that it is for, and before anybody looks.
             record_channels(self._journal, self._settings.feed.channels)
-        except BaseException:
-            self._let_go()
-            raise
 
     def _let_go(self) -> None:
         self._journal.close()

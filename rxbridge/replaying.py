@@ -17,7 +17,6 @@ from itertools import islice
 from math import inf
 from operator import attrgetter
 from pathlib import Path
-from typing import Self
 
 import msgspec
 import reactivex
@@ -183,19 +182,15 @@ class ReplayBridge(Bridge):
         journal = settings.journal.model_copy(update={"overflow": "block", "keep_seconds": inf, "keep_bytes": most})
         super().__init__(replace(settings, run=run, journal=journal), stop)
 
-    def __enter__(self) -> Self:
-        """Start, unless the journal is one of something else: before anything of that is delivered.
+    def _prepare(self) -> None:
+        """Refuse a journal of something else, before anything of that is delivered.
 
         Raises:
             ConfigError: The journal holds something else.
             RecordingError: The recording cannot be read.
         """
-        try:
-            self._skipped = self._frames_there()
-        except BaseException:
-            self._let_go()
-            raise
-        return super().__enter__()
+        self._skipped = self._frames_there()
+        super()._prepare()
 
     def _start_feed(self, watch: ProductWatch) -> None:
         """The recording in the place of Coinbase; nobody looks for products, or for trades that are missing."""
